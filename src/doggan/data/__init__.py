@@ -1,0 +1,1 @@
+"""Photos and annotations in, a built set of equal square images out."""

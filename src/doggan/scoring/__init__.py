@@ -1,0 +1,1 @@
+"""Judges, features, and the numbers of the competition: FID, distance, MiFID."""

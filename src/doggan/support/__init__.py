@@ -1,0 +1,1 @@
+"""What every other module stands on: files, deadlines, errors."""

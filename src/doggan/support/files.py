@@ -1,0 +1,121 @@
+"""Files that are whole or absent: atomic writes, hashes, free space."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from doggan.support.errors import DogganError, InputError
+
+
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; what was written there replaces `path` on success.
+
+    On an exception the temporary file is removed and the previous `path` is untouched.
+    Raises DogganError, naming the file, where it cannot be written.
+    """
+    path = Path(path)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise DogganError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path | str) -> Iterator[Path]:
+    """Like `atomic_path` for a folder: built beside `path`, then swapped in whole."""
+    path = Path(path)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(
+            tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
+        )
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())
+        previous = Path(f"{temporary}.previous")
+        if path.exists():
+            path.replace(previous)
+        temporary.replace(path)
+        shutil.rmtree(previous, ignore_errors=True)
+    except OSError as error:
+        raise DogganError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_bytes(path: Path | str, data: bytes) -> None:
+    """Writes `data` to `path` atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Writes `text` to `path` atomically, as UTF-8 with unix line ends."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path | str, value: object) -> None:
+    """Writes `value` to `path` atomically, as indented JSON; NaN and infinity are refused."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def sha256_of(path: Path | str) -> str:
+    """The file's SHA-256 in lower-case hexadecimal, read in pieces."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def require_free_space(folder: Path | str, needed_bytes: int) -> None:
+    """Raises DogganError where the disk that holds `folder` has fewer than `needed_bytes` free."""
+    place = Path(folder).absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < needed_bytes:
+        raise DogganError(
+            f"{folder} needs {format_bytes(needed_bytes)} and its disk has {format_bytes(free)} "
+            "free; make room or choose another folder"
+        )
+
+
+def require_exists(path: Path | str, what: str) -> Path:
+    """`path` itself; raises InputError, saying that `what` was expected there, if it is missing."""
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path} does not exist; {what} was expected there")
+    return path
+
+
+def format_bytes(count: float) -> str:
+    """`512 B`, `3.1 MB`, `1.2 GB`: powers of 1,000."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def _umask() -> int:
+    # The umask can only be read by setting it; mkstemp ignores it and makes private files.
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
