@@ -1,0 +1,164 @@
+"""Kaggle's or Stanford's layout -> photos with their boxes.
+
+Both layouts name an annotation `Annotation/<wnid-breed>/<id>` and a photo `<id>.jpg`, under
+whatever folders. The path is the key: some annotations carry a literal `%s` as their <filename>.
+"""
+
+import math
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+from doggan.support.archives import Files, UnreadableFileError
+from doggan.support.errors import InputError
+
+PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+MAX_ANNOTATION_BYTES = 1_000_000
+
+
+class Box(NamedTuple):
+    """A rectangle in pixels, left and top inside, right and bottom outside."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @property
+    def width(self) -> float:
+        return self.right - self.left
+
+    @property
+    def height(self) -> float:
+        return self.bottom - self.top
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotation:
+    """One annotation file: the frame it was drawn on, if it says so, and a box per <object>.
+
+    A box that cannot be read is None, so that it can be counted.
+    """
+
+    frame: tuple[int, int] | None  # width, height in pixels
+    boxes: tuple[Box | None, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Photo:
+    """A photo's path in its source, its label, and its annotation (None where it has none)."""
+
+    name: str
+    label: str
+    annotation: Annotation | None
+
+
+@dataclass(kw_only=True)
+class Photos:
+    """What a source holds: photos in the order of their names, and what was passed over."""
+
+    photos: list[Photo]
+    annotated: bool
+    annotations: int = 0
+    skipped: dict[str, list[str]] = field(default_factory=dict)
+
+
+def find_photos(files: Files, where: str) -> Photos:
+    """Pairs the photos of a source with its annotations.
+
+    Without any annotation the source is a plain folder of images: each is its own whole frame, and
+    the folder it lies in is its label. `where` names the source in errors.
+    Raises InputError where there is no photo at all.
+    """
+    names = files.names()
+    annotation_names = [name for name in names if _is_annotation(name)]
+    photo_names = [name for name in names if _is_photo(name)]
+    if not photo_names:
+        raise InputError(
+            f"{where} holds no photos; expected .jpg or .png files in Kaggle's layout "
+            "(all-dogs/, annotation/), in Stanford's (Images/, Annotation/), or plain"
+        )
+    if not annotation_names:
+        plain = [Photo(name=name, label=_folder(name), annotation=None) for name in photo_names]
+        return Photos(photos=plain, annotated=False)
+    return _pair(files, photo_names, annotation_names)
+
+
+def parse_annotation(data: bytes) -> Annotation:
+    """Parses one annotation; raises ValueError where it is not one."""
+    if len(data) > MAX_ANNOTATION_BYTES or b"<!" in data.replace(b"<!--", b""):
+        # A document type can declare entities that expand without bound.
+        raise ValueError("too large, or with a document type")
+    try:
+        root = ET.fromstring(data)
+    except (ET.ParseError, UnicodeDecodeError, LookupError) as error:
+        raise ValueError(f"not XML: {error}") from error
+    if root.tag != "annotation":
+        raise ValueError(f"the root is <{root.tag}>, not <annotation>")
+    width, height = (_number(root.find(f"size/{name}")) for name in ("width", "height"))
+    frame = (round(width), round(height)) if width and height else None
+    return Annotation(frame=frame, boxes=tuple(_box(item) for item in root.iterfind("object")))
+
+
+def _pair(files: Files, photo_names: list[str], annotation_names: list[str]) -> Photos:
+    found = Photos(photos=[], annotated=True, annotations=len(annotation_names))
+    annotations = dict(_read_annotations(files, annotation_names, found.skipped))
+    breeds = {_wnid(_folder(name)): _folder(name) for name in annotation_names}
+    photo_ids = set()
+    for name in photo_names:
+        photo_id = PurePosixPath(name).stem
+        photo_ids.add(photo_id)
+        label, annotation = annotations.get(photo_id, (breeds.get(_wnid(photo_id), ""), None))
+        found.photos.append(Photo(name=name, label=label, annotation=annotation))
+    alone = [name for name in annotation_names if PurePosixPath(name).stem not in photo_ids]
+    if alone:
+        found.skipped["annotation without a photo"] = alone
+    return found
+
+
+def _read_annotations(
+    files: Files, names: list[str], skipped: dict[str, list[str]]
+) -> Iterator[tuple[str, tuple[str, Annotation]]]:
+    for name in names:
+        try:
+            annotation = parse_annotation(files.read(name))
+        except (ValueError, UnreadableFileError):
+            skipped.setdefault("unreadable annotation", []).append(name)
+        else:
+            yield PurePosixPath(name).stem, (_folder(name), annotation)
+
+
+def _box(element: ET.Element) -> Box | None:
+    sides = [_number(element.find(f"bndbox/{name}")) for name in ("xmin", "ymin", "xmax", "ymax")]
+    if None in sides or sides[0] >= sides[2] or sides[1] >= sides[3]:
+        return None
+    return Box(*sides)
+
+
+def _number(element: ET.Element | None) -> float | None:
+    try:
+        value = float(element.text)
+    except (AttributeError, TypeError, ValueError):
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _is_annotation(name: str) -> bool:
+    path = PurePosixPath(name)
+    inside = len(path.parts) >= 3 and path.parts[-3].lower() == "annotation"
+    return inside and path.suffix.lower() in ("", ".xml")
+
+
+def _is_photo(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in PHOTO_SUFFIXES
+
+
+def _folder(name: str) -> str:
+    return PurePosixPath(name).parent.name
+
+
+def _wnid(name: str) -> str:
+    # n02085620-Chihuahua and n02085620_10074 both begin with the WordNet id of the breed.
+    return name.partition("-")[0].partition("_")[0]

@@ -1,0 +1,34 @@
+"""The exponential moving average of a network's weights."""
+
+import copy
+
+import torch
+from torch import nn
+
+WARM_UP = 0.05  # the half-life is at most this part of the images seen, as in StyleGAN2's code
+
+
+class EMA:
+    """A copy of `network` whose parameters follow it with a half-life measured in images.
+
+    Early on the half-life is WARM_UP of the images seen, so that initial weights are soon
+    forgotten. Buffers (batch norm's running statistics) are copied, not averaged.
+    """
+
+    def __init__(self, network: nn.Module, half_life_images: float):
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+        self.half_life_images = half_life_images
+
+    def decay(self, batch_images: int, images_seen: int) -> float:
+        """The part of the old average that one update over `batch_images` keeps, 0 to 1."""
+        half_life = min(self.half_life_images, WARM_UP * images_seen)
+        return 0.5 ** (batch_images / half_life) if half_life > 0 else 0.0
+
+    @torch.no_grad()
+    def update(self, network: nn.Module, batch_images: int, images_seen: int) -> None:
+        """Moves the average towards `network` after a batch; `images_seen` includes it."""
+        weight = 1 - self.decay(batch_images, images_seen)
+        for average, value in zip(self.network.parameters(), network.parameters(), strict=True):
+            average.lerp_(value, weight)
+        for average, value in zip(self.network.buffers(), network.buffers(), strict=True):
+            average.copy_(value)

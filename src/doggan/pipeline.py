@@ -1,0 +1,247 @@
+"""The whole competition under one deadline: build, train, sample, zip, score."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from doggan.data.build import build_imageset, read_images
+from doggan.data.sample_dogs import draw_sample_dogs
+from doggan.gan.checkpoint import CHECKPOINT
+from doggan.gan.generator_file import load_generator
+from doggan.gan.networks import Generator, make_networks
+from doggan.gan.sampler import sample_seeds
+from doggan.gan.trainer import GRID_COLUMNS, GRID_ROWS, TrainingResult, train
+from doggan.recipe import DataRecipe, Recipe
+from doggan.reporting.pictures import make_grid, save_picture
+from doggan.scoring.features import DeadlineExpiredError, extract_features, measure_rate
+from doggan.scoring.judges import Judge, load_judge
+from doggan.scoring.mifid import score_features
+from doggan.scoring.scorecard import Scorecard, score_extracted
+from doggan.submission import write_submission
+from doggan.support.deadline import Deadline, format_duration
+from doggan.support.device import choose_device
+from doggan.support.errors import InputError
+from doggan.support.files import write_json
+
+MARGIN = 1.15  # what was measured may take this much longer in the end
+MARGIN_SECONDS = 2.0
+SCORING_SHARE = 0.4  # scoring may take no more than this part of a time limit
+MEASURED_IMAGES = 200
+REFERENCE_CROP = "full"  # the public board's reference: whole frames, squashed
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """What a whole run left, and where. `scorecard` is None where `unscored` says why."""
+
+    folder: str
+    training: TrainingResult
+    scorecard: Scorecard | None
+    unscored: str | None
+    seconds: float
+
+    def files(self) -> dict[str, str]:
+        """What to look at, by what it is."""
+        folder = Path(self.folder)
+        files = {
+            "generated images": folder / "grid.png",
+            "the training as a GIF": folder / "progress.gif",
+            "scorecard": folder / "scorecard.json",
+            "submission": folder / "images.zip",
+        }
+        return {what: str(path) for what, path in files.items() if path.exists()}
+
+    def as_dict(self) -> dict:
+        """For --json and for result.json."""
+        return asdict(self) | {
+            "scorecard": self.scorecard and self.scorecard.as_dict(),
+            "files": self.files(),
+        }
+
+
+@dataclass(kw_only=True)
+class _Scoring:
+    """What the end of a run will need to score it, and how long that will take."""
+
+    judge: Judge
+    reference: np.ndarray  # features [N, D]
+    reference_name: str
+    seconds: float
+
+
+def run_competition(
+    sources: list[Path],
+    folder: Path,
+    recipe: Recipe,
+    *,
+    deadline: Deadline,
+    device: str = "auto",
+    judge: str = "auto",
+    weights: Path | None = None,
+    resume: bool = False,
+    say: Say = print,
+) -> RunResult:
+    """From photos to a scored images.zip in `folder`, before the deadline.
+
+    What sampling, zipping and scoring will take is measured first and kept back from training.
+    Where time is short scoring is dropped; the zip always comes. `say` gets a line a stage.
+    Raises what the stages raise: InputError for unusable input, DogganError for failures.
+    """
+    if recipe.data.side_px != 64:
+        raise InputError(f"data.side_px is {recipe.data.side_px}; the competition wants 64")
+    say(f"Building the set from {', '.join(map(str, sources))}")
+    imageset = build_imageset(sources, folder / "set", recipe.data)
+    say(f"  {imageset.describe()}")
+
+    zip_seconds = _measure_zip(folder, recipe, device) * MARGIN + MARGIN_SECONDS
+    scoring = _prepare_scoring(
+        sources, recipe, judge, weights, device, deadline.minus(zip_seconds), say
+    )
+    reserve = zip_seconds + (scoring.seconds * MARGIN if isinstance(scoring, _Scoring) else 0)
+    say(f"Training; {format_duration(reserve)} are kept back for what follows it")
+    training = train(imageset, folder, recipe, device=device, deadline=deadline.minus(reserve),
+                     resume=resume)
+    say(f"  stopped by {training.stopped_by} after {training.images:,} images")
+
+    say("Writing the submission")
+    images = _write_zip(folder, recipe, device)
+    if training.stopped_by.startswith("SIG"):
+        scoring = f"the run was stopped by {training.stopped_by}"
+    scorecard, unscored = _score(folder, images, scoring, deadline)
+    say(scorecard.summary() if scorecard else f"Not scored: {unscored}")
+    result = RunResult(folder=str(folder), training=training, scorecard=scorecard,
+                       unscored=unscored, seconds=deadline.elapsed())
+    write_json(folder / "result.json", result.as_dict())
+    return result
+
+
+def run_demo(
+    folder: Path,
+    recipe: Recipe,
+    *,
+    photos: int,
+    deadline: Deadline,
+    device: str = "auto",
+    judge: str = "auto",
+    say: Say = print,
+) -> RunResult:
+    """The whole competition on drawn dogs, in `folder`; continues there if it was cut off."""
+    source = folder / "photos"
+    if not source.exists():
+        say(f"Drawing {photos} photos of dogs with annotations in {source}")
+        draw_sample_dogs(source, photos=photos, seed=recipe.seed)
+    resume = (folder / CHECKPOINT).exists()
+    return run_competition([source], folder, recipe, deadline=deadline, device=device,
+                           judge=judge, resume=resume, say=say)
+
+
+def sample_grid(generator: Generator, truncation: float, path: Path) -> None:
+    """Writes the grid of the first seeds."""
+    seeds = range(GRID_COLUMNS * GRID_ROWS)
+    images = np.concatenate(list(sample_seeds(generator, seeds, truncation)))
+    save_picture(make_grid(images, GRID_COLUMNS), path)
+
+
+def _measure_zip(folder: Path, recipe: Recipe, device: str) -> float:
+    """Seconds that sampling, encoding, writing and checking the whole zip will take."""
+    count = min(MEASURED_IMAGES, recipe.submission.count)
+    generator, _ = make_networks(recipe.networks, side=64, channels=3, seed=recipe.seed)
+    generator = generator.eval().to(choose_device(device))
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".measure.") as scratch:
+        batches = sample_seeds(generator, range(count), 1.0)
+        next(batches)  # the first batch pays for what is set up once
+        started = time.perf_counter()
+        write_submission(sample_seeds(generator, range(count), 1.0), Path(scratch) / "zip",
+                         count=count)
+        return (time.perf_counter() - started) * recipe.submission.count / count
+
+
+def _prepare_scoring(
+    sources: list[Path],
+    recipe: Recipe,
+    judge_name: str,
+    weights: Path | None,
+    device: str,
+    deadline: Deadline,
+    say: Say,
+) -> _Scoring | str:
+    """Extracts the reference's features, or says why there will be no score."""
+    count = recipe.submission.count
+    if count < 2:
+        return "a score needs 2 images or more"
+    judge = load_judge(judge_name, device=choose_device(device), weights=weights)
+    if judge.notice:
+        say(f"  {judge.notice}")
+    images = read_images(sources, DataRecipe(crop=REFERENCE_CROP))
+    if len(images) < 2:
+        return "a score needs 2 reference images or more"
+    rate = measure_rate(judge, side=64)
+    needed = (len(images) + count) / rate * MARGIN
+    if needed > SCORING_SHARE * deadline.remaining():
+        return (f"{judge.name} would take {format_duration(needed)} for {len(images) + count:,} "
+                f"images, of {format_duration(deadline.remaining())} left")
+    say(f"Looking at {len(images):,} reference images with {judge.name}")
+    started = time.perf_counter()
+    reference = extract_features(images, judge, label="reference")
+    seconds = (time.perf_counter() - started) / len(images) * count
+    name = f"{', '.join(map(str, sources))}, crop '{REFERENCE_CROP}'"
+    return _Scoring(judge=judge, reference=reference, reference_name=name,
+                    seconds=seconds + _measure_mathematics(reference, count, judge.eps))
+
+
+def _measure_mathematics(reference: np.ndarray, count: int, eps: float) -> float:
+    """Seconds from features to numbers, on random features of the same shape."""
+    random = np.random.default_rng(0).random((count, reference.shape[1]), dtype=np.float32)
+    started = time.perf_counter()
+    score_features(random, reference, eps)
+    return time.perf_counter() - started
+
+
+def _write_zip(folder: Path, recipe: Recipe, device: str) -> np.ndarray:
+    """Writes grid.png and images.zip; returns the images, [count, 64, 64, 3] uint8."""
+    generator, _ = load_generator(folder, choose_device(device))
+    truncation, count = recipe.submission.truncation, recipe.submission.count
+    sample_grid(generator, truncation, folder / "grid.png")
+    images = np.empty((count, 64, 64, 3), np.uint8)
+
+    def keep() -> Iterator[np.ndarray]:
+        start = 0
+        for batch in sample_seeds(generator, range(count), truncation):
+            images[start : start + len(batch)] = batch
+            start += len(batch)
+            yield batch
+
+    write_submission(keep(), folder / "images.zip", count=count)
+    return images
+
+
+def _score(
+    folder: Path, images: np.ndarray, scoring: _Scoring | str, deadline: Deadline
+) -> tuple[Scorecard | None, str | None]:
+    """Writes scorecard.json and returns the Scorecard, or the reason why there is none."""
+    # A scorecard of an earlier part of the run would belong to other images.
+    (folder / "scorecard.json").unlink(missing_ok=True)
+    if isinstance(scoring, str):
+        return None, scoring
+    if deadline.expired(reserve=scoring.seconds):
+        return None, (f"scoring takes {format_duration(scoring.seconds)} and "
+                      f"{format_duration(deadline.remaining())} are left")
+    started = time.perf_counter()
+    try:
+        features = extract_features(images, scoring.judge, deadline=deadline, label="generated")
+        scorecard = score_extracted(
+            features, scoring.reference, scoring.judge, reference_name=scoring.reference_name,
+            seconds=time.perf_counter() - started,
+        )
+    except DeadlineExpiredError:
+        return None, "the time limit came while scoring"
+    except InputError as error:  # such as images that are all alike: the zip stands all the same
+        return None, str(error)
+    write_json(folder / "scorecard.json", scorecard.as_dict())
+    return scorecard, None

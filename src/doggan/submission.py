@@ -1,0 +1,167 @@
+"""Images -> images.zip, and the competition's rules on one."""
+
+import hashlib
+import io
+import os
+import zipfile
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from doggan.support.errors import DogganError, InputError
+from doggan.support.files import atomic_path, format_bytes, require_exists
+
+COUNT, SIDE_PX = 10_000, 64  # the competition's
+MAX_ENTRY_BYTES = 1_000_000  # a 64x64 RGB PNG has at most some 13,000
+SHOWN_NAMES = 5
+# A zip stores local times; a fixed one makes the same images the same bytes.
+_FIXED_TIME = (1980, 1, 1, 0, 0, 0)
+_PNG_LEVEL = 6
+
+
+@dataclass(kw_only=True)
+class SubmissionCheck:
+    """What `check_submission` found: the images it counted, and the names that break each rule."""
+
+    path: str
+    images: int
+    expected: int
+    problems: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def valid(self) -> bool:
+        return not self.problems
+
+    def as_dict(self) -> dict:
+        return {"valid": self.valid, **asdict(self)}
+
+    def summary(self) -> str:
+        """For people: one line if valid, else one line a broken rule with the first names."""
+        if self.valid:
+            return (
+                f"{self.path}: valid, {self.images:,} PNG images of "
+                f"{SIDE_PX}x{SIDE_PX} RGB at the root"
+            )
+        lines = [f"{self.path}: not valid"]
+        for rule, names in self.problems.items():
+            more = f" and {len(names) - SHOWN_NAMES:,} more" if len(names) > SHOWN_NAMES else ""
+            lines.append(f"  {rule}: {', '.join(names[:SHOWN_NAMES])}{more}")
+        return "\n".join(lines)
+
+    def add(self, rule: str, name: str) -> None:
+        self.problems.setdefault(rule, []).append(name)
+
+
+def write_submission(batches: Iterable[np.ndarray], path: Path, *, count: int = COUNT) -> None:
+    """Writes `count` images, given as batches [n, 64, 64, 3] uint8, to a zip, and checks it.
+
+    The same images give the same bytes. The zip takes its name only once it was read back whole.
+    Raises InputError for images of another shape, DogganError where the check fails.
+    """
+    with (
+        atomic_path(path) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive,  # a PNG is compressed
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+        tqdm(desc="zip", total=count, unit="image", mininterval=0.5) as bar,
+    ):
+        index = 0
+        for batch in batches:
+            if batch.shape[1:] != (SIDE_PX, SIDE_PX, 3) or batch.dtype != np.uint8:
+                raise InputError(
+                    f"the competition wants {SIDE_PX}x{SIDE_PX} RGB images; "
+                    f"these are {'x'.join(map(str, batch.shape[1:]))}"
+                )
+            for png in pool.map(encode_png, batch):
+                entry = zipfile.ZipInfo(f"dog_{index:05d}.png", _FIXED_TIME)
+                entry.external_attr = 0o644 << 16
+                archive.writestr(entry, png)
+                index += 1
+            bar.update(len(batch))
+        archive.close()
+        check = check_submission(temporary, count=count)
+        if not check.valid:
+            check.path = str(path)
+            raise DogganError(
+                f"the zip just written breaks the competition's rules and was not "
+                f"kept. {check.summary()}"
+            )
+
+
+def check_submission(path: Path, *, count: int = COUNT) -> SubmissionCheck:
+    """Holds a zip against every rule of the competition.
+
+    Raises InputError where `path` is missing or no zip at all.
+    """
+    path = require_exists(path, "a submission zip")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _check_archive(path, archive, count)
+    except (zipfile.BadZipFile, IsADirectoryError, PermissionError) as error:
+        raise InputError(f"{path} is not a readable zip: {error}") from error
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """[H, W, 3] uint8 -> the bytes of a PNG."""
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, format="PNG", compress_level=_PNG_LEVEL)
+    return stream.getvalue()
+
+
+def _check_archive(path: Path, archive: zipfile.ZipFile, count: int) -> SubmissionCheck:
+    entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    check = SubmissionCheck(path=str(path), images=0, expected=count)
+    for folder in (entry.filename for entry in archive.infolist() if entry.is_dir()):
+        check.add("folders, where all images lie at the root", folder)
+    seen: set[str] = set()
+    first_with: dict[bytes, str] = {}
+    for entry in tqdm(entries, desc="check", unit="image", mininterval=0.5):
+        name = entry.filename
+        if name in seen:
+            check.add("names used twice", name)
+        seen.add(name)
+        if len(PurePosixPath(name).parts) > 1 or "\\" in name:
+            check.add("not at the root", name)
+        if not name.lower().endswith(".png"):
+            check.add("other files than .png", name)
+            continue
+        check.images += 1
+        pixels = _check_image(archive, entry, check)
+        if pixels is not None:
+            twin = first_with.setdefault(hashlib.sha256(pixels).digest(), name)
+            if twin != name:
+                check.add("the same picture twice", f"{name} = {twin}")
+    if check.images != count:
+        check.add("wrong number of images", f"{check.images:,} found, {count:,} expected")
+    return check
+
+
+def _check_image(
+    archive: zipfile.ZipFile, entry: zipfile.ZipInfo, check: SubmissionCheck
+) -> bytes | None:
+    """The pixels of one entry if it keeps the rules; else its name goes under those it breaks."""
+    name = entry.filename
+    if entry.file_size > MAX_ENTRY_BYTES:
+        check.add(f"over {format_bytes(MAX_ENTRY_BYTES)}", name)
+        return None
+    try:
+        with Image.open(io.BytesIO(archive.read(entry))) as image:
+            kept = True
+            for rule, broken in (
+                (f"not in PNG format ({image.format})", image.format != "PNG"),
+                (f"not {SIDE_PX}x{SIDE_PX} pixels", image.size != (SIDE_PX, SIDE_PX)),
+                (f"not RGB ({image.mode})", image.mode != "RGB"),
+            ):
+                if broken:
+                    check.add(rule, name)
+                    kept = False
+            # Only a picture of the right size is decoded: a small file can hold a huge one.
+            return image.tobytes() if kept else None
+    # A damaged or encrypted entry fails in zipfile, zlib or Pillow, each with its own errors.
+    except Exception:
+        check.add("unreadable", name)
+        return None
