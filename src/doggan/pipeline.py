@@ -1,5 +1,6 @@
 """The whole competition under one deadline: build, train, sample, zip, score."""
 
+import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -8,20 +9,20 @@ from pathlib import Path
 
 import numpy as np
 
-from doggan.data.build import build_imageset, read_images
+from doggan.data.build import build_imageset, read_reference
 from doggan.data.sample_dogs import draw_sample_dogs
 from doggan.gan.checkpoint import CHECKPOINT
 from doggan.gan.generator_file import load_generator
 from doggan.gan.networks import Generator, make_networks
 from doggan.gan.sampler import sample_seeds
 from doggan.gan.trainer import GRID_COLUMNS, GRID_ROWS, TrainingResult, train
-from doggan.recipe import DataRecipe, Recipe
+from doggan.recipe import Recipe, recipe_to_toml
 from doggan.reporting.pictures import make_grid, save_picture
 from doggan.scoring.features import DeadlineExpiredError, extract_features, measure_rate
 from doggan.scoring.judges import Judge, load_judge
 from doggan.scoring.mifid import score_features
 from doggan.scoring.scorecard import Scorecard, score_extracted
-from doggan.submission import write_submission
+from doggan.submission import check_submission, write_submission
 from doggan.support.deadline import Deadline, format_duration
 from doggan.support.device import choose_device
 from doggan.support.errors import InputError
@@ -31,7 +32,6 @@ MARGIN = 1.15  # what was measured may take this much longer in the end
 MARGIN_SECONDS = 2.0
 SCORING_SHARE = 0.4  # scoring may take no more than this part of a time limit
 MEASURED_IMAGES = 200
-REFERENCE_CROP = "full"  # the public board's reference: whole frames, squashed
 
 Say = Callable[[str], None]
 
@@ -105,8 +105,9 @@ def run_competition(
     )
     reserve = zip_seconds + (scoring.seconds * MARGIN if isinstance(scoring, _Scoring) else 0)
     say(f"Training; {format_duration(reserve)} are kept back for what follows it")
-    training = train(imageset, folder, recipe, device=device, deadline=deadline.minus(reserve),
-                     resume=resume)
+    training = train(
+        imageset, folder, recipe, device=device, deadline=deadline.minus(reserve), resume=resume
+    )
     say(f"  stopped by {training.stopped_by} after {training.images:,} images")
 
     say("Writing the submission")
@@ -115,8 +116,13 @@ def run_competition(
         scoring = f"the run was stopped by {training.stopped_by}"
     scorecard, unscored = _score(folder, images, scoring, deadline)
     say(scorecard.summary() if scorecard else f"Not scored: {unscored}")
-    result = RunResult(folder=str(folder), training=training, scorecard=scorecard,
-                       unscored=unscored, seconds=deadline.elapsed())
+    result = RunResult(
+        folder=str(folder),
+        training=training,
+        scorecard=scorecard,
+        unscored=unscored,
+        seconds=deadline.elapsed(),
+    )
     write_json(folder / "result.json", result.as_dict())
     return result
 
@@ -131,14 +137,44 @@ def run_demo(
     judge: str = "auto",
     say: Say = print,
 ) -> RunResult:
-    """The whole competition on drawn dogs, in `folder`; continues there if it was cut off."""
+    """The whole competition on drawn dogs, in `folder`.
+
+    A finished demonstration of the same recipe is found again, one that was cut off is continued.
+    """
+    finished = _finished(folder, recipe)
+    if finished:
+        say(f"{folder} holds this demonstration already; remove it to start afresh")
+        return finished
     source = folder / "photos"
     if not source.exists():
         say(f"Drawing {photos} photos of dogs with annotations in {source}")
         draw_sample_dogs(source, photos=photos, seed=recipe.seed)
     resume = (folder / CHECKPOINT).exists()
-    return run_competition([source], folder, recipe, deadline=deadline, device=device,
-                           judge=judge, resume=resume, say=say)
+    return run_competition(
+        [source],
+        folder,
+        recipe,
+        deadline=deadline,
+        device=device,
+        judge=judge,
+        resume=resume,
+        say=say,
+    )
+
+
+def _finished(folder: Path, recipe: Recipe) -> RunResult | None:
+    """The result of an earlier run in `folder`, if it was of this recipe and its zip still holds."""
+    try:
+        same = (folder / "recipe.toml").read_text("utf-8") == recipe_to_toml(recipe)
+        content = json.loads((folder / "result.json").read_text("utf-8"))
+        content["training"] = TrainingResult(**content["training"])
+        content["scorecard"] = content["scorecard"] and Scorecard(**content["scorecard"])
+        del content["files"]
+        result = RunResult(**content)
+        valid = check_submission(folder / "images.zip", count=recipe.submission.count).valid
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return result if same and valid else None
 
 
 def sample_grid(generator: Generator, truncation: float, path: Path) -> None:
@@ -157,8 +193,9 @@ def _measure_zip(folder: Path, recipe: Recipe, device: str) -> float:
         batches = sample_seeds(generator, range(count), 1.0)
         next(batches)  # the first batch pays for what is set up once
         started = time.perf_counter()
-        write_submission(sample_seeds(generator, range(count), 1.0), Path(scratch) / "zip",
-                         count=count)
+        write_submission(
+            sample_seeds(generator, range(count), 1.0), Path(scratch) / "zip", count=count
+        )
         return (time.perf_counter() - started) * recipe.submission.count / count
 
 
@@ -178,21 +215,26 @@ def _prepare_scoring(
     judge = load_judge(judge_name, device=choose_device(device), weights=weights)
     if judge.notice:
         say(f"  {judge.notice}")
-    images = read_images(sources, DataRecipe(crop=REFERENCE_CROP))
+    images, name = read_reference(sources)
     if len(images) < 2:
         return "a score needs 2 reference images or more"
     rate = measure_rate(judge, side=64)
     needed = (len(images) + count) / rate * MARGIN
     if needed > SCORING_SHARE * deadline.remaining():
-        return (f"{judge.name} would take {format_duration(needed)} for {len(images) + count:,} "
-                f"images, of {format_duration(deadline.remaining())} left")
+        return (
+            f"{judge.name} would take {format_duration(needed)} for {len(images) + count:,} "
+            f"images, of {format_duration(deadline.remaining())} left"
+        )
     say(f"Looking at {len(images):,} reference images with {judge.name}")
     started = time.perf_counter()
     reference = extract_features(images, judge, label="reference")
     seconds = (time.perf_counter() - started) / len(images) * count
-    name = f"{', '.join(map(str, sources))}, crop '{REFERENCE_CROP}'"
-    return _Scoring(judge=judge, reference=reference, reference_name=name,
-                    seconds=seconds + _measure_mathematics(reference, count, judge.eps))
+    return _Scoring(
+        judge=judge,
+        reference=reference,
+        reference_name=name,
+        seconds=seconds + _measure_mathematics(reference, count, judge.eps),
+    )
 
 
 def _measure_mathematics(reference: np.ndarray, count: int, eps: float) -> float:
@@ -230,13 +272,18 @@ def _score(
     if isinstance(scoring, str):
         return None, scoring
     if deadline.expired(reserve=scoring.seconds):
-        return None, (f"scoring takes {format_duration(scoring.seconds)} and "
-                      f"{format_duration(deadline.remaining())} are left")
+        return None, (
+            f"scoring takes {format_duration(scoring.seconds)} and "
+            f"{format_duration(deadline.remaining())} are left"
+        )
     started = time.perf_counter()
     try:
         features = extract_features(images, scoring.judge, deadline=deadline, label="generated")
         scorecard = score_extracted(
-            features, scoring.reference, scoring.judge, reference_name=scoring.reference_name,
+            features,
+            scoring.reference,
+            scoring.judge,
+            reference_name=scoring.reference_name,
             seconds=time.perf_counter() - started,
         )
     except DeadlineExpiredError:

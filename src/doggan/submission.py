@@ -6,7 +6,7 @@ import os
 import zipfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -57,7 +57,9 @@ class SubmissionCheck:
         self.problems.setdefault(rule, []).append(name)
 
 
-def write_submission(batches: Iterable[np.ndarray], path: Path, *, count: int = COUNT) -> None:
+def write_submission(
+    batches: Iterable[np.ndarray], path: Path, *, count: int = COUNT
+) -> SubmissionCheck:
     """Writes `count` images, given as batches [n, 64, 64, 3] uint8, to a zip, and checks it.
 
     The same images give the same bytes. The zip takes its name only once it was read back whole.
@@ -83,9 +85,8 @@ def write_submission(batches: Iterable[np.ndarray], path: Path, *, count: int = 
                 index += 1
             bar.update(len(batch))
         archive.close()
-        check = check_submission(temporary, count=count)
+        check = replace(check_submission(temporary, count=count), path=str(path))
         if not check.valid:
-            check.path = str(path)
             raise DogganError(
                 f"the zip just written breaks the competition's rules and was not "
                 f"kept. {check.summary()}"

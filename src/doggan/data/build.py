@@ -34,6 +34,9 @@ from doggan.support.errors import InputError
 from doggan.support.files import atomic_folder, require_free_space, write_json
 
 
+REFERENCE_CROP = "full"  # the public board's reference: whole frames, squashed
+
+
 @dataclass
 class _Crops:
     """What one photo gives: [n, side, side, 3] uint8, and the reasons for what it does not."""
@@ -77,6 +80,20 @@ def read_images(
     if not crops:
         raise InputError(f"{where}: none of {len(photos.photos):,} photos is usable")
     return np.concatenate(crops)
+
+
+def read_reference(sources: list[Path]) -> tuple[np.ndarray, str]:
+    """Reference images for a score, [N, H, W, C] uint8, and which they are, in words.
+
+    Of a built set, its images; of photos, their whole frames squashed, as Kaggle's board has them.
+    """
+    where = ", ".join(str(source) for source in sources)
+    if len(sources) == 1 and is_imageset(sources[0]):
+        imageset = open_imageset(sources[0])
+        return imageset.images, f"{where}, crop '{imageset.manifest['crop']}'"
+    return read_images(
+        sources, DataRecipe(crop=REFERENCE_CROP)
+    ), f"{where}, crop '{REFERENCE_CROP}'"
 
 
 def _write_set(

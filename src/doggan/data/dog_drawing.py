@@ -116,7 +116,7 @@ class _Dog:
         self.canvas = _Canvas(height, width, rng, light)
         self.pose = _Pose(
             radius=radius,
-            tilt=rng.uniform(-0.16, 0.16),
+            tilt=rng.uniform(-0.13, 0.13),
             turn=rng.uniform(-1, 1),
             flip=bool(rng.random() < 0.5),
         )
@@ -186,8 +186,8 @@ class _Dog:
 
     def _draw_body(self) -> None:
         place, markings = self.pose.body, self._markings("body")
-        wag = self.rng.uniform(-0.15, 0.2)
-        tail = smooth((0.6, 1.9), (1.1, 1.6), (1.2 + wag, 1.0), (1.42 + wag, 1.1), (1.3, 1.75))
+        wag = self.rng.uniform(-0.1, 0.12)
+        tail = smooth((0.6, 1.9), (0.95, 1.6), (1.0 + wag, 1.0), (1.22 + wag, 1.1), (1.15, 1.75))
         self._part(place(self._tufts(tail)), self.coat, 0.12)
         for shape in BODY:
             self._part(place(self._tufts(shape)), self.coat, 0.16, markings)

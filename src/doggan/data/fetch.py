@@ -232,7 +232,7 @@ def _download_with_client(folder: Path, *, quiet: bool) -> None:
         ) from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DogganError(
-            f"the kaggle client does not understand Kaggle's answer ({type(error).__name__}); run "
+            f"the kaggle client stumbled over Kaggle's answer ({type(error).__name__}); run "
             "the same command again, or update the client: pip install -U kaggle"
         ) from None
 

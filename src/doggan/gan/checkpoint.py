@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from doggan.gan.ema import EMA
-from doggan.recipe import Recipe, recipe_from_toml, recipe_to_toml
+from doggan.recipe import Recipe, SubmissionRecipe, recipe_from_toml, recipe_to_toml
 from doggan.support.errors import DogganError, InputError
 from doggan.support.files import atomic_path, require_free_space
 
@@ -69,11 +69,11 @@ def load_checkpoint(folder: Path, state: TrainingState, recipe: Recipe, set_sha2
     """Fills `state` from `checkpoint.pt`.
 
     Raises InputError where the file is missing, damaged, of another version, or of a run with
-    another recipe (its length aside) or another set. Nothing in it is executed.
+    another recipe (its length and its zip aside) or another set. Nothing in it is executed.
     """
     path = folder / CHECKPOINT
     content = _read(path)
-    if _without_length(recipe_from_toml(content["recipe"], str(path))) != _without_length(recipe):
+    if _course(recipe_from_toml(content["recipe"], str(path))) != _course(recipe):
         raise InputError(f"{path} was trained by another recipe than {folder / 'recipe.toml'}")
     if content["set_sha256"] != set_sha256:
         raise InputError(f"{path} was trained on another image set; resume with that one")
@@ -87,8 +87,10 @@ def load_checkpoint(folder: Path, state: TrainingState, recipe: Recipe, set_sha2
         raise InputError(f"{path} does not fit its recipe: {error}") from error
 
 
-def _without_length(recipe: Recipe) -> Recipe:
-    return replace(recipe, train=replace(recipe.train, images=1))
+def _course(recipe: Recipe) -> Recipe:
+    """The part of a recipe that decides what each step does: not its length, nor the zip."""
+    train = replace(recipe.train, images=1)
+    return replace(recipe, train=train, submission=SubmissionRecipe())
 
 
 def _read(path: Path) -> dict:

@@ -9,7 +9,7 @@ from doggan.gan.networks import Generator
 from doggan.support.errors import InputError
 
 BATCH = 100
-TRUNCATIONS = ("scale", "resample")
+NOISE_STEP = 0.1
 
 
 def latents(
@@ -44,6 +44,11 @@ def sample_seeds(
     for start in range(0, len(seeds), BATCH):
         batch = seeds[start : start + BATCH]
         yield from sample(generator, latents(batch, generator.latent, truncation=truncation))
+
+
+def noise_levels(first: float, last: float) -> torch.Tensor:
+    """The scales of z from `first` to `last` in steps of NOISE_STEP, both ends included."""
+    return torch.linspace(first, last, round(abs(first - last) / NOISE_STEP) + 1)
 
 
 def to_uint8(images: torch.Tensor) -> np.ndarray:

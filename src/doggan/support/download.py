@@ -16,7 +16,7 @@ from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import Request, getproxies, urlopen
+from urllib.request import Request, build_opener, getproxies
 
 from tqdm import tqdm
 
@@ -232,7 +232,7 @@ def _ask(part: _Part, timeout: float) -> HTTPResponse:
             headers["If-Range"] = part.validator
     try:
         _resolve(part.url, timeout)
-        return urlopen(Request(part.url, headers=headers), timeout=timeout)
+        return build_opener().open(Request(part.url, headers=headers), timeout=timeout)
     except HTTPError as error:
         error.close()
         raise _refusal(part.url, error.code) from error

@@ -1,0 +1,169 @@
+"""Generated images, reference images and a judge in; a Scorecard out that says what it is."""
+
+import json
+import time
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from doggan import __version__
+from doggan.scoring.features import extract_features
+from doggan.scoring.judges import Judge
+from doggan.scoring.mifid import score_features
+from doggan.support.deadline import Deadline
+from doggan.support.errors import InputError
+
+# The public board's reference: every photo of the competition, the whole frame. Stanford's
+# download has one photo more.
+KAGGLE_REFERENCE_IMAGES = (20_579, 20_580)
+KAGGLE_REFERENCE_CROP = "full"
+KAGGLE_GENERATED_IMAGES = 10_000
+
+# Below this mean distance, float32 features of the same images; MiFID divides by it.
+_SAME_IMAGES_DISTANCE = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scorecard:
+    """One score and all that it depends on.
+
+    `distance` is the memorisation distance before the threshold `eps`; `resize`, `precision` and
+    `weights_sha256` are the judge's; `reference` says which images and which crop of them;
+    `notice` holds what people must read beside the number, "" where nothing; `seconds` is what
+    scoring took, features that were given not counted.
+    """
+
+    fid: float
+    distance: float
+    mifid: float
+    eps: float
+    judge: str
+    weights_sha256: str
+    resize: str
+    precision: str
+    generated_images: int
+    reference_images: int
+    reference: str
+    comparable_with_kaggle: bool
+    notice: str
+    seconds: float
+    doggan: str = __version__
+
+    def as_dict(self) -> dict:
+        """What `to_json` writes."""
+        return asdict(self)
+
+    def to_json(self) -> str:
+        """Indented JSON, without NaN or infinity."""
+        return json.dumps(self.as_dict(), indent=2, allow_nan=False)
+
+    def summary(self) -> str:
+        """Some lines for people; a notice stands first, framed."""
+        counted = "a penalty" if self.distance < self.eps else "no penalty"
+        lines = [
+            f"MiFID     {self.mifid:.4f}",
+            f"FID       {self.fid:.4f}",
+            f"distance  {self.distance:.4f} ({counted}: eps {self.eps})",
+            f"judge     {self.judge}, {self.precision}, weights {self.weights_sha256[:8]}, "
+            f"{self.resize}",
+            f"images    {self.generated_images:,} against {self.reference_images:,} of "
+            f"{self.reference}",
+        ]
+        if self.notice:
+            lines = ["!" * 78, *(f"!! {part}" for part in self.notice.split("; ")), "!" * 78, *lines]
+        return "\n".join(lines)
+
+
+def score_images(
+    generated: np.ndarray,
+    reference: np.ndarray,
+    judge: Judge,
+    *,
+    reference_name: str,
+    reference_crop: str,
+    deadline: Deadline | None = None,
+    progress: bool = False,
+) -> Scorecard:
+    """Scores [N, H, W, C] uint8 images against [M, H, W, C] uint8; C is 1 or 3.
+
+    `reference_name` (a folder, say) and `reference_crop` (a crop policy's name) go into the
+    scorecard. `progress` draws bars on stderr.
+    Raises InputError for images that cannot be scored, fewer than two of either, and generated
+    images that are the reference images; DeadlineExpired once `deadline` is over.
+    """
+    _check_counts(generated, reference)
+    start = time.monotonic()
+    reference_features, generated_features = (
+        extract_features(images, judge, deadline=deadline, label=label if progress else None)
+        for images, label in ((reference, "reference"), (generated, "generated"))
+    )
+    return score_extracted(
+        generated_features,
+        reference_features,
+        judge,
+        reference_name=reference_name,
+        reference_crop=reference_crop,
+        seconds=time.monotonic() - start,
+    )
+
+
+def score_extracted(
+    generated_features: np.ndarray,
+    reference_features: np.ndarray,
+    judge: Judge,
+    *,
+    reference_name: str,
+    reference_crop: str,
+    seconds: float = 0.0,
+) -> Scorecard:
+    """Scores [N, D] against [M, D] features that `judge` extracted; raises as `score_images` does.
+
+    `seconds` is what their extraction took, as far as it is to count.
+    """
+    start = time.monotonic()
+    _check_counts(generated_features, reference_features)
+    score = score_features(generated_features, reference_features, judge.eps)
+    if score.distance < _SAME_IMAGES_DISTANCE:
+        raise InputError(
+            "every generated image is one of the reference images (distance 0), and MiFID divides "
+            "by that distance; score images that a generator made"
+        )
+    counts = (len(generated_features), len(reference_features))
+    differences = _differences_from_kaggle(*counts, reference_crop)
+    return Scorecard(
+        fid=score.fid,
+        distance=score.distance,
+        mifid=score.mifid,
+        eps=judge.eps,
+        judge=judge.name,
+        weights_sha256=judge.weights_sha256,
+        resize=judge.resize,
+        precision=judge.precision,
+        generated_images=counts[0],
+        reference_images=counts[1],
+        reference=f"{reference_name}, crop '{reference_crop}'",
+        comparable_with_kaggle=judge.comparable_with_kaggle and not differences,
+        notice="; ".join(filter(None, [judge.notice, *differences])),
+        seconds=round(seconds + time.monotonic() - start, 3),
+    )
+
+
+def _check_counts(generated: np.ndarray, reference: np.ndarray) -> None:
+    for images, what in ((generated, "generated"), (reference, "reference")):
+        if len(images) < 2:
+            raise InputError(
+                f"found {len(images)} {what} image(s); a score takes at least 2, "
+                f"and Kaggle's takes {KAGGLE_GENERATED_IMAGES:,} generated ones"
+            )
+
+
+def _differences_from_kaggle(generated: int, reference: int, crop: str) -> list[str]:
+    differences = []
+    if generated != KAGGLE_GENERATED_IMAGES:
+        differences.append(f"Kaggle scores {KAGGLE_GENERATED_IMAGES:,} images, here {generated:,}")
+    if reference not in KAGGLE_REFERENCE_IMAGES or crop != KAGGLE_REFERENCE_CROP:
+        differences.append(
+            f"Kaggle's reference is the whole frame of {KAGGLE_REFERENCE_IMAGES[0]:,} photos, "
+            f"here {reference:,} images of crop '{crop}'"
+        )
+    return differences

@@ -1,0 +1,105 @@
+"""What several tests stand on: small photos, sets and recipes that the tests make themselves."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from doggan.data.build import build_imageset
+from doggan.recipe import load_recipe
+
+REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+TINY = (
+    "networks.latent=8",
+    "networks.generator_width=4",
+    "networks.discriminator_width=4",
+    "train.batch_size=8",
+    "train.images=64",
+    "train.interval_images=32",
+    "submission.count=20",
+)
+
+
+@pytest.fixture
+def tiny_recipe():
+    """A recipe that trains in a second."""
+    return load_recipe("dogs", TINY)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Twelve photos of two breeds in Stanford's layout, one dog each."""
+    return make_photos(tmp_path / "photos", count=12)
+
+
+@pytest.fixture
+def tiny_set(photos, tmp_path, tiny_recipe):
+    """A built set of the twelve photos."""
+    return build_imageset([photos], tmp_path / "set", tiny_recipe.data)
+
+
+@pytest.fixture
+def real_photos():
+    """The path of 11,641 real photos in Kaggle's layout, where they are at hand."""
+    return _real("generative-dog-images-small.zip")
+
+
+@pytest.fixture
+def real_annotations():
+    """The path of 712 genuine annotations, where they are at hand."""
+    return _real("stanford-annotation-4breeds.zip")
+
+
+def _real(name: str) -> Path:
+    path = REAL_DATA / name
+    if not path.exists():
+        pytest.skip(f"{path} is not here; the same is tested on made data")
+    return path
+
+
+def make_photos(folder: Path, count: int) -> Path:
+    """Noise photos of 96x80 pixels, a box each, alternating between two breeds."""
+    random = np.random.default_rng(0)
+    for index in range(count):
+        breed = ("n90000001-Red_dog", "n90000002-Blue_dog")[index % 2]
+        pixels = random.integers(0, 256, (80, 96, 3), dtype=np.uint8)
+        pixels[..., index % 2] //= 4
+        name = f"{breed[:9]}_{index}"
+        write(folder / "Images" / breed / f"{name}.jpg", encode(Image.fromarray(pixels), "JPEG"))
+        box = (10 + index, 8, 70 + index, 60)
+        write(folder / "Annotation" / breed / name, annotation((96, 80), [box]))
+    return folder
+
+
+def annotation(size: tuple[int, int] | None, boxes: list, filename: str = "%s") -> bytes:
+    """An annotation's XML; like some genuine ones it names no real file."""
+    frame = size and f"<size><width>{size[0]}</width><height>{size[1]}</height></size>"
+    objects = "".join(
+        "<object><name>dog</name><bndbox>"
+        + "".join(
+            f"<{tag}>{value}</{tag}>"
+            for tag, value in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)
+        )
+        + "</bndbox></object>"
+        for box in boxes
+    )
+    return (
+        f"<annotation><filename>{filename}</filename>{frame or ''}{objects}</annotation>".encode()
+    )
+
+
+def encode(image: Image.Image, format: str, **options: object) -> bytes:
+    """The image as the bytes of a file."""
+    stream = io.BytesIO()
+    image.save(stream, format=format, **options)
+    return stream.getvalue()
+
+
+def write(path: Path, data: bytes) -> Path:
+    """Writes a file, folders included."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path

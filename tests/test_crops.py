@@ -1,0 +1,168 @@
+"""Photos of every kind come out upright and RGB; policies cut where they say."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from conftest import encode
+from doggan.data import crops
+from doggan.data.crops import (
+    UnreadablePhotoError,
+    crop_windows,
+    cut,
+    decode_photo,
+    place_boxes,
+    usable_box,
+)
+from doggan.data.stanford import Annotation, Box
+from doggan.recipe import DataRecipe
+
+SIZE = (60, 40)
+
+
+def picture():
+    """Left half red, right half blue, a green top edge."""
+    pixels = np.zeros((40, 60, 3), np.uint8)
+    pixels[:, :30] = (200, 0, 0)
+    pixels[:, 30:] = (0, 0, 200)
+    pixels[:8] = (0, 200, 0)
+    return Image.fromarray(pixels)
+
+
+def difference(a, b):
+    return np.abs(np.asarray(a, float) - np.asarray(b, float)).mean()
+
+
+@pytest.mark.parametrize(
+    ("data", "tolerance"),
+    [
+        (encode(picture(), "PNG"), 0),
+        (encode(picture(), "JPEG", quality=95), 6),
+        (encode(picture().convert("CMYK"), "JPEG", quality=95), 12),
+        (encode(picture().quantize(8), "PNG"), 3),
+        (encode(picture().convert("RGBA"), "PNG"), 0),
+    ],
+    ids=["png", "jpeg", "cmyk", "palette", "rgba"],
+)
+def test_every_mode_comes_out_as_the_same_rgb(data, tolerance):
+    photo, _ = decode_photo(data)
+    assert (photo.mode, photo.size) == ("RGB", SIZE)
+    assert difference(photo, picture()) <= tolerance
+
+
+def test_grey_photos_have_three_equal_channels():
+    ramp = np.arange(0, 240, 4, dtype=np.uint8)[None].repeat(40, 0)
+    for image in (Image.fromarray(ramp), Image.fromarray(ramp.astype(np.uint16) * 257)):
+        photo = np.asarray(decode_photo(encode(image, "PNG"))[0])
+        assert (photo == ramp[..., None]).all()
+
+
+def test_transparency_shows_white():
+    clear = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
+    assert decode_photo(encode(clear, "PNG"))[0].getpixel((0, 0)) == (255, 255, 255)
+    assert decode_photo(encode(clear.convert("LA"), "PNG"))[0].getpixel((0, 0)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_is_undone_for_photo_and_box(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    photo, found = decode_photo(encode(picture(), "PNG", exif=exif))
+    assert found == orientation
+    assert difference(photo, ImageOps.exif_transpose(decode_raw(picture(), exif))) == 0
+    if orientation < 5:
+        return
+    # A box drawn on the stored pixels: what it holds must be the same after turning.
+    box = Box(5, 3, 40, 20)
+    annotation = Annotation(frame=SIZE, boxes=(box,))
+    (turned,) = place_boxes(annotation, photo.size, orientation)
+    inside = Image.fromarray(np.asarray(picture())[3:20, 5:40])
+    upright = ImageOps.exif_transpose(decode_raw(inside, exif))
+    assert difference(photo.crop(tuple(map(int, turned))), upright) == 0
+
+
+def decode_raw(image, exif):
+    return Image.open(io.BytesIO(encode(image, "PNG", exif=exif)))
+
+
+def test_boxes_follow_a_photo_that_was_resized_but_not_one_that_was_squashed():
+    annotation = Annotation(frame=(120, 80), boxes=(Box(20, 10, 60, 40), None))
+    assert place_boxes(annotation, (60, 40), 1) == [Box(10, 5, 30, 20), None]
+    assert place_boxes(annotation, (80, 80), 1) == list(annotation.boxes)
+    assert place_boxes(Annotation(frame=None, boxes=annotation.boxes), SIZE, 1) == list(
+        annotation.boxes
+    )
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"text", encode(picture(), "JPEG")[:300], b"<svg/>"],
+    ids=["empty", "text", "truncated", "svg"],
+)
+def test_what_is_no_photo_is_said(data):
+    with pytest.raises(UnreadablePhotoError):
+        decode_photo(data)
+
+
+def test_a_photo_of_too_many_pixels_is_not_decoded(monkeypatch):
+    monkeypatch.setattr(crops, "MAX_PHOTO_PIXELS", 2000)
+    with pytest.raises(UnreadablePhotoError, match="60x40 pixels are too many"):
+        decode_photo(encode(picture(), "PNG"))
+
+
+@pytest.mark.parametrize(
+    ("box", "expected"),
+    [
+        (Box(-5, -5, 30, 30), Box(0, 0, 30, 30)),
+        (Box(10, 10, 90, 35), Box(10, 10, 60, 35)),
+        (Box(60, 0, 90, 30), "box outside the frame"),
+        (Box(-9, 0, 0, 30), "box outside the frame"),
+        (Box(0, 0, 9, 30), "box under the minimum side"),
+        (Box(0, 0, 60, 10), "box over the maximum aspect"),
+        (None, "unreadable box"),
+    ],
+)
+def test_a_box_is_clipped_or_skipped_with_a_reason(box, expected):
+    recipe = DataRecipe(min_box_side_px=10, max_box_aspect=4)
+    assert usable_box(box, SIZE, recipe) == expected
+
+
+def test_policies_cut_where_they_say():
+    box = Box(10, 10, 30, 20)
+    assert crop_windows(box, SIZE, "tight") == [(10, 10, 30, 20)]
+    assert crop_windows(box, SIZE, "full") == [(0, 0, 60, 40)]
+    assert crop_windows(box, SIZE, "square") == [(10, 5, 30, 25)]
+    assert crop_windows(box, SIZE, "four") == [
+        (10, 10, 20, 20),
+        (20, 10, 30, 20),
+        (10, 5, 30, 25),
+        (8, 2, 33, 27),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("box", "window"),
+    [
+        (Box(0, 0, 10, 30), (0, 0, 30, 30)),
+        (Box(50, 10, 60, 40), (30, 10, 60, 40)),
+        (Box(0, 0, 60, 40), (10, 0, 50, 40)),
+    ],
+    ids=["left edge", "corner", "wider than high"],
+)
+def test_the_square_stays_inside_the_frame(box, window):
+    assert crop_windows(box, SIZE, "square") == [window]
+
+
+def test_four_repeats_no_window():
+    assert len(crop_windows(Box(10, 10, 30, 30), SIZE, "four")) == 2
+
+
+def test_cuts_hold_what_the_windows_show():
+    images = cut(picture(), [(0, 10, 20, 30), (40, 10, 60, 30), (0, 0, 60, 40)], side=16)
+    assert (images.shape, images.dtype) == ((3, 16, 16, 3), np.uint8)
+    assert (images[0] == (200, 0, 0)).all()
+    assert (images[1] == (0, 0, 200)).all()
+    whole = picture().resize((16, 16), Image.Resampling.LANCZOS)
+    assert (images[2] == np.asarray(whole)).all()

@@ -1,0 +1,160 @@
+"""Deadlines, atomic files, stop requests, the choice of device."""
+
+import math
+import os
+import signal
+
+import pytest
+import torch
+
+from doggan.support import device, files
+from doggan.support.deadline import Deadline, format_duration, parse_duration
+from doggan.support.errors import DogganError, InputError
+from doggan.support.signals import stop_request
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_deadline_counts_down_on_its_own_clock():
+    clock = Clock()
+    deadline = Deadline(60, clock)
+    earlier = deadline.minus(10)
+    clock.now += 45
+    assert (deadline.elapsed(), deadline.remaining(), earlier.remaining()) == (45, 15, 5)
+    assert not deadline.expired()
+    assert deadline.expired(reserve=15)
+    clock.now += 5
+    assert earlier.expired()
+    assert not deadline.expired()
+
+
+def test_no_limit_never_expires():
+    deadline = Deadline(None)
+    assert deadline.remaining() == math.inf
+    assert not deadline.expired(reserve=1e12)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("8h45m", 31500), ("90m", 5400), ("1h30m10s", 5410), ("30s", 30), ("45", 45), ("0.5s", 0.5)],
+)
+def test_durations_are_read(text, seconds):
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "soon", "-5", "5m8h", "1d"])
+def test_what_is_no_duration_is_refused(text):
+    with pytest.raises(InputError, match="8h45m"):
+        parse_duration(text)
+
+
+def test_durations_are_shown():
+    shown = [format_duration(seconds) for seconds in (31500, 245, 12.4, -3, math.inf)]
+    assert shown == ["8h45m", "4m05s", "12s", "0s", "no limit"]
+
+
+def test_a_failed_write_leaves_the_previous_file_and_nothing_else(tmp_path):
+    path = tmp_path / "file"
+    files.write_text(path, "old")
+    with pytest.raises(RuntimeError), files.atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_folder_leaves_the_previous_folder(tmp_path):
+    folder = tmp_path / "folder"
+    with files.atomic_folder(folder) as temporary:
+        (temporary / "a").write_text("old")
+    with pytest.raises(RuntimeError), files.atomic_folder(folder) as temporary:
+        raise RuntimeError
+    assert (folder / "a").read_text() == "old"
+    with files.atomic_folder(folder) as temporary:
+        (temporary / "b").write_text("new")
+    assert [path.name for path in folder.iterdir()] == ["b"]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_files_are_as_readable_as_any_other(tmp_path):
+    (tmp_path / "plain").write_text("")
+    files.write_text(tmp_path / "atomic", "")
+    assert (tmp_path / "atomic").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_where_nothing_can_be_written_one_sentence_says_so(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DogganError, match=r"cannot write .*file/inside"):
+        files.write_text(tmp_path / "file" / "inside", "text")
+    with (
+        pytest.raises(DogganError, match="cannot write"),
+        files.atomic_folder(tmp_path / "file" / "folder"),
+    ):
+        pass
+
+
+def test_nan_never_reaches_a_json_file(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        files.write_json(tmp_path / "file", {"value": math.nan})
+    assert not (tmp_path / "file").exists()
+
+
+def test_free_space_is_asked_for_before_it_is_needed(tmp_path):
+    files.require_free_space(tmp_path / "not" / "there" / "yet", 1)
+    with pytest.raises(DogganError, match=r"needs 1000000\.0 TB"):
+        files.require_free_space(tmp_path, 10**18)
+
+
+def test_a_missing_path_is_named_with_what_it_should_be(tmp_path):
+    with pytest.raises(InputError, match="nowhere does not exist; a zip was expected"):
+        files.require_exists(tmp_path / "nowhere", "a zip")
+
+
+@pytest.mark.parametrize(("count", "text"), [(512, "512 B"), (3.1e6, "3.1 MB"), (2e12, "2.0 TB")])
+def test_bytes_are_shown_in_powers_of_a_thousand(count, text):
+    assert files.format_bytes(count) == text
+
+
+def test_the_first_signal_asks_and_the_handlers_come_back():
+    before = signal.getsignal(signal.SIGTERM)
+    with stop_request() as stop:
+        assert not stop
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.name == "SIGTERM"
+        assert signal.getsignal(signal.SIGTERM) is before  # a second signal acts as usual
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_the_device_is_what_was_asked_for():
+    assert device.choose_device("cpu").type == "cpu"
+    expected = "cuda" if torch.cuda.is_available() else "cpu"
+    assert device.choose_device("auto").type == expected
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_missing_gpu_is_said():
+    with pytest.raises(InputError, match="no CUDA GPU"):
+        device.choose_device("cuda")
+
+
+@pytest.mark.parametrize(("capability", "precision"), [((7, 5), "fp16"), ((8, 0), "bf16")])
+def test_gpus_without_bf16_use_fp16(monkeypatch, capability, precision):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda place: capability)
+    assert device.choose_precision("auto", torch.device("cuda")) == precision
+
+
+@pytest.mark.parametrize(("has_bf16", "precision"), [(True, "bf16"), (False, "fp32")])
+def test_cpus_without_bf16_use_fp32(monkeypatch, has_bf16, precision):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_bf16)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    cpu = torch.device("cpu")
+    assert device.choose_precision("auto", cpu) == precision
+    assert device.choose_precision("fp32", cpu) == "fp32"
+    with pytest.raises(InputError, match="needs a GPU"):
+        device.choose_precision("fp16", cpu)

@@ -1,0 +1,222 @@
+"""Training: what it leaves, how it ends, that it can go on, and that it learns."""
+
+import json
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from doggan.data.imageset import ImageSet
+from doggan.gan import checkpoint, trainer
+from doggan.gan.checkpoint import load_checkpoint
+from doggan.gan.generator_file import load_generator
+from doggan.gan.sampler import sample_seeds
+from doggan.gan.trainer import NonFiniteLossError, new_state, train
+from doggan.recipe import load_recipe, recipe_from_toml, with_value
+from doggan.support.deadline import Deadline
+from doggan.support.errors import DogganError, InputError
+
+CPU = torch.device("cpu")
+
+
+def tensors(folder):
+    content = torch.load(folder / "checkpoint.pt", weights_only=True)
+    return checkpoint._tensors(
+        {name: value for name, value in content.items() if name not in ("seconds",)}
+    )
+
+
+def test_a_run_leaves_what_it_promises(tiny_set, tiny_recipe, tmp_path):
+    result = train(tiny_set, tmp_path / "run", tiny_recipe)
+    folder = tmp_path / "run"
+    assert (result.images, result.stopped_by) == (64, "images")
+    assert recipe_from_toml((folder / "recipe.toml").read_text(), "x") == tiny_recipe
+    environment = json.loads((folder / "environment.json").read_text())
+    assert environment["torch"] == torch.__version__
+    rows = [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
+    assert [row["images"] for row in rows] == [32, 64]
+    for row in rows:
+        assert row["loss_d"] > 0
+        assert 0 <= row["accuracy_real"] <= 1
+        assert 0 <= row["accuracy_fake"] <= 1
+    grids = sorted(path.name for path in (folder / "grids").iterdir())
+    assert grids == ["000000000.png", "000000032.png", "000000064.png"]
+    with Image.open(folder / "progress.gif") as gif:
+        assert gif.n_frames == 3
+    assert not [path for path in folder.rglob("*") if path.suffix == ".partial"]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_resuming_gives_the_same_bytes_as_going_straight(
+    tiny_set, tiny_recipe, tmp_path, precision
+):
+    recipe = with_value(tiny_recipe, "train.precision", precision)
+    train(tiny_set, tmp_path / "straight", recipe)
+    train(tiny_set, tmp_path / "halves", with_value(recipe, "train.images", 24))
+    train(tiny_set, tmp_path / "halves", recipe, resume=True)
+    straight, halves = tensors(tmp_path / "straight"), tensors(tmp_path / "halves")
+    assert len(straight) == len(halves) > 50
+    assert all(torch.equal(a, b) for a, b in zip(straight, halves, strict=True))
+    rows = (tmp_path / "halves" / "stats.jsonl").read_text().splitlines()
+    assert [json.loads(row)["images"] for row in rows] == [24, 32, 64]
+
+
+def test_seeds_differ(tiny_set, tiny_recipe, tmp_path):
+    for seed in (0, 1):
+        train(tiny_set, tmp_path / str(seed), with_value(tiny_recipe, "seed", seed))
+    pairs = zip(tensors(tmp_path / "0"), tensors(tmp_path / "1"), strict=True)
+    assert not all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_the_deadline_ends_a_run_cleanly(tiny_set, tiny_recipe, tmp_path):
+    recipe = with_value(tiny_recipe, "train.images", 10**9)
+    result = train(tiny_set, tmp_path / "run", recipe, deadline=Deadline(1.0))
+    assert result.stopped_by == "time limit"
+    state = new_state(tiny_set, recipe, CPU, "fp32")
+    load_checkpoint(tmp_path / "run", state, recipe, tiny_set.sha256)
+    assert state.images_seen == result.images >= 8
+
+
+def test_a_deadline_already_past_still_leaves_a_run(tiny_set, tiny_recipe, tmp_path):
+    result = train(tiny_set, tmp_path / "run", tiny_recipe, deadline=Deadline(-5.0))
+    assert result.images == 8
+    assert load_generator(tmp_path / "run", CPU)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_cleanly(tiny_set, tiny_recipe, tmp_path, number):
+    recipe = with_value(tiny_recipe, "train.images", 10**9)
+    timer = threading.Timer(1.0, os.kill, (os.getpid(), number))
+    timer.start()
+    result = train(tiny_set, tmp_path / "run", recipe, deadline=Deadline(60))
+    timer.join()
+    assert result.stopped_by == number.name
+    resumed = with_value(recipe, "train.images", result.images + 8)
+    assert train(tiny_set, tmp_path / "run", resumed, resume=True).images == result.images + 8
+
+
+def test_a_loss_that_is_no_number_stops_before_the_step(
+    tiny_set, tiny_recipe, tmp_path, monkeypatch
+):
+    real_loss, calls = trainer.generator_loss, []
+
+    def loss(logits):
+        calls.append(1)
+        return real_loss(logits) * (float("nan") if len(calls) == 6 else 1)
+
+    monkeypatch.setattr(trainer, "generator_loss", loss)
+    with pytest.raises(NonFiniteLossError, match="generator's loss became nan after 40 images"):
+        train(tiny_set, tmp_path / "run", tiny_recipe)
+    assert len(calls) == 6
+    state = new_state(tiny_set, tiny_recipe, CPU, "fp32")
+    load_checkpoint(tmp_path / "run", state, tiny_recipe, tiny_set.sha256)
+    assert state.images_seen == 32
+    assert all(tensor.isfinite().all() for tensor in tensors(tmp_path / "run"))
+
+
+def test_a_run_is_not_overwritten_and_nothing_else_is_resumed(tiny_set, tiny_recipe, tmp_path):
+    train(tiny_set, tmp_path / "run", tiny_recipe)
+    with pytest.raises(InputError, match="already holds a run; continue it with --resume"):
+        train(tiny_set, tmp_path / "run", tiny_recipe)
+    with pytest.raises(InputError, match="nothing to resume"):
+        train(tiny_set, tmp_path / "other", tiny_recipe, resume=True)
+    with pytest.raises(InputError, match="by another recipe"):
+        train(tiny_set, tmp_path / "run", with_value(tiny_recipe, "train.beta1", 0.1), resume=True)
+    other = ImageSet(
+        tiny_set.folder,
+        tiny_set.images,
+        tiny_set.labels,
+        tiny_set.manifest | {"images_sha256": "0"},
+    )
+    with pytest.raises(InputError, match="on another image set"):
+        train(other, tmp_path / "run", tiny_recipe, resume=True)
+
+
+class Bomb:
+    def __reduce__(self):
+        return (os.system, ("touch exploded",))
+
+
+def test_a_checkpoint_that_is_none_is_refused(tiny_set, tiny_recipe, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "run"
+    train(tiny_set, folder, tiny_recipe)
+    path = folder / "checkpoint.pt"
+    whole = path.read_bytes()
+    content = torch.load(path, weights_only=True)
+
+    def refused(message):
+        with pytest.raises(InputError, match=message):
+            train(tiny_set, folder, tiny_recipe, resume=True)
+
+    path.write_bytes(whole[: len(whole) // 2])
+    refused("not a readable checkpoint")
+    torch.save(content | {"bomb": Bomb()}, path)
+    refused("not a readable checkpoint")
+    assert not (tmp_path / "exploded").exists()
+    torch.save(content | {"format": 99}, path)
+    refused("has format 99; this version reads 1")
+    torch.save([1], path)
+    refused("has format 'list'")
+    torch.save(content | {"generator": {}}, path)
+    refused("does not fit its recipe")
+
+
+def test_a_full_disk_keeps_the_previous_checkpoint(tiny_set, tiny_recipe, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    train(tiny_set, folder, with_value(tiny_recipe, "train.images", 32))
+    before = (folder / "checkpoint.pt").read_bytes()
+
+    def fail(content, path):
+        raise RuntimeError("write failed: no space left")
+
+    monkeypatch.setattr(checkpoint.torch, "save", fail)
+    with pytest.raises(DogganError, match=r"cannot write .*checkpoint\.pt: write failed"):
+        train(tiny_set, folder, tiny_recipe, resume=True)
+    assert (folder / "checkpoint.pt").read_bytes() == before
+
+
+def test_a_generator_that_is_none_is_refused(tiny_set, tiny_recipe, tmp_path):
+    folder = tmp_path / "run"
+    train(tiny_set, folder, tiny_recipe)
+    path = folder / "generator.safetensors"
+    with pytest.raises(InputError, match="does not exist; expected a run folder"):
+        load_generator(tmp_path, CPU)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(InputError, match="not a readable generator"):
+        load_generator(path, CPU)
+    checkpoint_only = torch.zeros(1)
+    from safetensors.torch import save_file
+
+    save_file({"x": checkpoint_only}, path)
+    with pytest.raises(InputError, match="not a file of the format 'doggan generator 1'"):
+        load_generator(folder, CPU)
+
+
+@pytest.mark.slow
+def test_training_learns_the_colour_of_its_images(tmp_path):
+    # Orange images of side 16: the mean of what is generated must approach theirs.
+    random = np.random.default_rng(0)
+    images = np.array([220, 120, 20]) + random.integers(-20, 20, (64, 16, 16, 3))
+    imageset = ImageSet(
+        tmp_path, images.astype(np.uint8), np.zeros(64, np.int64), {"images_sha256": "x"}
+    )
+    recipe = load_recipe(
+        "dogs",
+        [
+            "networks.latent=8",
+            "networks.generator_width=8",
+            "networks.discriminator_width=8",
+            "train.batch_size=16",
+            "train.images=8000",
+            "train.ema_half_life_images=200",
+        ],
+    )
+    train(imageset, tmp_path / "run", recipe)
+    generator, _ = load_generator(tmp_path / "run", CPU)
+    made = np.concatenate(list(sample_seeds(generator, range(50), 1.0))).mean(axis=(0, 1, 2))
+    assert np.abs(made - [220, 120, 20]).max() < 25
