@@ -14,8 +14,9 @@ REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 TINY = (
     "networks.latent=8",
-    "networks.generator_width=4",
+    "networks.generator_width=8",
     "networks.discriminator_width=4",
+    "train.learning_rate_generator=0.002",
     "train.batch_size=8",
     "train.images=64",
     "train.interval_images=32",

@@ -102,7 +102,9 @@ def test_the_next_call_goes_on(server, target):
 def test_the_next_call_goes_on_after_a_kill(server, target):
     url = server.put("/images.tar", DATA, Answer(cut=HALF, stall=True), Answer())
     code = "import sys; from doggan.support.download import download; download(*sys.argv[1:])"
-    process = subprocess.Popen([sys.executable, "-c", code, url, str(target)], stderr=-3)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, url, str(target)], stderr=subprocess.DEVNULL
+    )
     part = target.with_name("images.tar.part")
     try:
         for _ in range(1000):
@@ -191,6 +193,13 @@ def test_starts_over_where_content_range_lies(server, target, lie):
     assert server.header("Range") == [None, f"bytes={HALF}-", None]
 
 
+def test_a_rest_that_would_end_past_the_file_is_refused(server, target):
+    lie = Answer(data=DATA + OTHER, chunked=True, content_range=f"bytes {HALF}-79999/{len(DATA)}")
+    with pytest.raises(DogganError, match="another part"):
+        fetch(server.put("/images.tar", DATA, Answer(cut=HALF), lie), target, attempts=2)
+    assert left(target) == []
+
+
 def test_a_part_of_the_file_unasked_for_is_refused(server, target):
     head = (
         b"HTTP/1.1 206 Partial Content\r\nContent-Length: 9\r\nContent-Range: bytes 0-8/9\r\n\r\n"
@@ -262,7 +271,8 @@ def test_a_server_that_goes_to_sleep_is_given_up(server, target, answer):
 def test_a_slow_but_steady_server_is_not_given_up(server, target, monkeypatch):
     monkeypatch.setattr(module, "_SLOWEST_BYTES_PER_SECOND", 2)
     url = server.put("/images.tar", DATA[:40], Answer(pause=0.01))
-    fetch(url, target, timeout=0.1, attempts=1)
+    sha256 = hashlib.sha256(DATA[:40]).hexdigest()
+    fetch(url, target, timeout=0.1, attempts=1, sha256=sha256)
     assert_whole(target, DATA[:40])
 
 
@@ -415,6 +425,21 @@ def test_two_downloads_of_the_same_file_do_not_mix(server, target, monkeypatch):
     assert_whole(target)
 
 
+@pytest.mark.parametrize("begun_again", [False, True])
+def test_a_download_that_ends_meanwhile_keeps_its_file(server, target, monkeypatch, begun_again):
+    def end_the_other_one(*_):
+        part.write_bytes(OTHER)
+        part.replace(target)
+        if begun_again:
+            part.write_bytes(b"")
+
+    part = target.with_name("images.tar.part")
+    monkeypatch.setattr(module.fcntl, "flock", end_the_other_one)
+    with pytest.raises(DogganError, match="by another process"):
+        fetch(server.put("/images.tar", DATA), target)
+    assert target.read_bytes() == OTHER
+
+
 def test_a_file_system_without_locks_will_do(server, target, monkeypatch):
     def refuse(*_):
         raise OSError(95, "not supported")
@@ -432,6 +457,7 @@ def test_a_file_system_without_locks_will_do(server, target, monkeypatch):
         "{}",
         {"url": "http://elsewhere/images.tar"},
         {"total": HALF - 1},
+        {"total": len(DATA) + 1},
         {"total": "many"},
         {"total": True},
         {"validator": "1\r\nX-Header: 2"},
@@ -445,9 +471,19 @@ def test_a_part_of_unclear_origin_is_not_continued(server, target, origin):
     good = {"url": url, "total": len(DATA), "validator": '"1"'}
     text = origin if isinstance(origin, str) else json.dumps({**good, **origin})
     target.with_name("images.tar.part.json").write_text(text)
-    fetch(url, target)
+    fetch(url, target, size=len(DATA))
     assert_whole(target)
     assert server.header("Range") == [None]
+
+
+def test_a_whole_part_without_validator_and_hash_is_not_taken(server, target):
+    url = server.put("/images.tar", DATA)
+    target.parent.mkdir()
+    target.with_name("images.tar.part").write_bytes(OTHER)
+    origin = {"url": url, "total": len(OTHER), "validator": None}
+    target.with_name("images.tar.part.json").write_text(json.dumps(origin))
+    fetch(url, target)
+    assert_whole(target)
 
 
 def test_progress_shows_rate_and_time_left_on_stderr(server, target, capsys):

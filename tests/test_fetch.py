@@ -297,6 +297,7 @@ def test_kaggle_explains_a_refusal(kaggle_at, server, tmp_path, capfd, status, m
     assert "\n" not in str(caught.value)
     assert KEY not in str(caught.value)
     assert capfd.readouterr() == ("", "")
+    assert names(tmp_path) == []
 
 
 def test_kaggle_out_of_reach(kaggle_at, server, tmp_path, monkeypatch):
@@ -343,6 +344,28 @@ def test_kaggle_asks_for_space_first(kaggle_at, server, tmp_path, monkeypatch):
     with pytest.raises(DogganError, match=r"needs 1\.0 GB"):
         fetch_kaggle(tmp_path)
     assert server.requests == []
+
+
+def test_kaggle_asks_for_the_space_of_the_rest(kaggle_at, tmp_path, monkeypatch):
+    kaggle_at(LONG_ZIP, Answer(cut=CLIENT_PIECE + 1), Answer(cut=0))
+    with pytest.raises(DogganError):
+        fetch_kaggle(tmp_path, progress=False)
+    kaggle_at(LONG_ZIP)
+    free = module.KAGGLE_BYTES_AT_MOST - CLIENT_PIECE
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    fetch_kaggle(tmp_path, progress=False)
+
+
+def test_kaggle_is_not_given_up_while_bytes_come(tmp_path, monkeypatch):
+    def drip(folder, quiet):
+        for number in range(12):
+            (folder / f"{number}").write_bytes(b"x")
+            time.sleep(0.05)
+
+    monkeypatch.setattr(module, "_STALL_SECONDS", 0.2)
+    monkeypatch.setattr(module, "_download_with_client", drip)
+    module._run_client(tmp_path, progress=False)
+    assert len(names(tmp_path)) == 12
 
 
 def test_kaggle_where_nothing_can_be_written(client, tmp_path):

@@ -67,7 +67,7 @@ def test_kaggles_layout_and_lonely_files(tmp_path):
     assert [(photo.label, photo.annotation is None) for photo in found.photos] == [
         ("n1-Pug", False),
         ("n1-Pug", True),
-        ("", True),
+        ("unknown", True),
     ]
     assert {reason: len(names) for reason, names in found.skipped.items()} == {
         "unreadable annotation": 1,

@@ -62,9 +62,14 @@ def test_durations_are_shown():
 def test_a_failed_write_leaves_the_previous_file_and_nothing_else(tmp_path):
     path = tmp_path / "file"
     files.write_text(path, "old")
-    with pytest.raises(RuntimeError), files.atomic_path(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
+
+    def fail_halfway():
+        with files.atomic_path(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_halfway()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -73,7 +78,7 @@ def test_a_failed_folder_leaves_the_previous_folder(tmp_path):
     folder = tmp_path / "folder"
     with files.atomic_folder(folder) as temporary:
         (temporary / "a").write_text("old")
-    with pytest.raises(RuntimeError), files.atomic_folder(folder) as temporary:
+    with pytest.raises(RuntimeError), files.atomic_folder(folder):
         raise RuntimeError
     assert (folder / "a").read_text() == "old"
     with files.atomic_folder(folder) as temporary:

@@ -20,9 +20,9 @@ Outcome = tuple[dict, int]  # what --json prints, and the exit code
 def fetch(args: argparse.Namespace, say: Say) -> Outcome:
     from doggan.data.fetch import fetch_kaggle, fetch_stanford
 
-    fetched = {"stanford": fetch_stanford, "kaggle": fetch_kaggle}[args.source](args.out)
+    files = {"stanford": fetch_stanford, "kaggle": fetch_kaggle}[args.source](args.out)
     say(f"The photos are in {args.out}; next: doggan build {args.out} --out data/dogs64")
-    return asdict(fetched), 0
+    return {"files": [asdict(file) for file in files]}, 0
 
 
 def build(args: argparse.Namespace, say: Say) -> Outcome:
@@ -41,13 +41,13 @@ def build(args: argparse.Namespace, say: Say) -> Outcome:
 
 def train(args: argparse.Namespace, say: Say) -> Outcome:
     from doggan.data.imageset import open_imageset
-    from doggan.gan.trainer import train
+    from doggan.gan import trainer
 
     deadline = Deadline(args.time_limit)
     recipe = _run_recipe(args, say)
     if args.dry_run:
         return asdict(recipe), 0
-    result = train(
+    result = trainer.train(
         open_imageset(args.set),
         args.out,
         recipe,
@@ -65,14 +65,14 @@ def train(args: argparse.Namespace, say: Say) -> Outcome:
 def sample(args: argparse.Namespace, say: Say) -> Outcome:
     import numpy as np
 
+    from doggan.gan import sampler
     from doggan.gan.generator_file import load_generator
-    from doggan.gan.sampler import latents, noise_levels, sample
     from doggan.reporting.pictures import make_grid, save_picture
     from doggan.support.device import choose_device
 
     generator, _ = load_generator(args.run_folder, choose_device(args.device))
     first = args.seed or 0
-    z = latents(
+    z = sampler.latents(
         range(first, first + args.count),
         generator.latent,
         truncation=args.truncation,
@@ -80,11 +80,11 @@ def sample(args: argparse.Namespace, say: Say) -> Outcome:
     )
     columns = args.columns
     if args.noise:
-        levels = noise_levels(*args.noise)
+        levels = sampler.noise_levels(*args.noise)
         columns = len(levels)
         z = (z[:, None] * levels[None, :, None]).flatten(0, 1)  # a row a seed, a column a level
     out = args.out or _beside(args.run_folder, "sample.png")
-    save_picture(make_grid(np.concatenate(list(sample(generator, z))), columns), out)
+    save_picture(make_grid(np.concatenate(list(sampler.sample(generator, z))), columns), out)
     say(f"{out}: {len(z)} images of seeds {first} to {first + args.count - 1}")
     return {"picture": str(out), "images": len(z), "first_seed": first, "columns": columns}, 0
 
@@ -103,7 +103,7 @@ def zip_images(args: argparse.Namespace, say: Say) -> Outcome:
     batches = sample_seeds(generator, range(first, first + count), truncation)
     check = write_submission(batches, out, count=count)
     say(check.summary())
-    return check.as_dict(), 0
+    return check.as_dict(), 0 if check.valid else 1
 
 
 def check(args: argparse.Namespace, say: Say) -> Outcome:
@@ -216,7 +216,8 @@ def _finish(result: "RunResult", say: Say) -> Outcome:
     for what, path in result.files().items():
         say(f"{what + ':':24} {path}")
     say(f"{result.seconds:.0f} s in all")
-    return result.as_dict(), _stop_code(result.training.stopped_by, Path(result.folder), say)
+    code = _stop_code(result.training.stopped_by, Path(result.folder), say)
+    return result.as_dict(), code if result.submission.valid else 1
 
 
 def _stop_code(stopped_by: str, folder: Path, say: Say) -> int:

@@ -22,13 +22,13 @@ from doggan.scoring.features import DeadlineExpiredError, extract_features, meas
 from doggan.scoring.judges import Judge, load_judge
 from doggan.scoring.mifid import score_features
 from doggan.scoring.scorecard import Scorecard, score_extracted
-from doggan.submission import check_submission, write_submission
+from doggan.submission import SubmissionCheck, check_submission, write_submission
 from doggan.support.deadline import Deadline, format_duration
 from doggan.support.device import choose_device
 from doggan.support.errors import InputError
 from doggan.support.files import write_json
 
-MARGIN = 1.15  # what was measured may take this much longer in the end
+MARGIN = 1.25  # what was measured may take this much longer in the end
 MARGIN_SECONDS = 2.0
 SCORING_SHARE = 0.4  # scoring may take no more than this part of a time limit
 MEASURED_IMAGES = 200
@@ -42,6 +42,7 @@ class RunResult:
 
     folder: str
     training: TrainingResult
+    submission: SubmissionCheck
     scorecard: Scorecard | None
     unscored: str | None
     seconds: float
@@ -72,7 +73,12 @@ class _Scoring:
     judge: Judge
     reference: np.ndarray  # features [N, D]
     reference_name: str
-    seconds: float
+    extraction_seconds: float
+    mathematics_seconds: float
+
+    @property
+    def seconds(self) -> float:
+        return self.extraction_seconds + self.mathematics_seconds
 
 
 def run_competition(
@@ -111,7 +117,8 @@ def run_competition(
     say(f"  stopped by {training.stopped_by} after {training.images:,} images")
 
     say("Writing the submission")
-    images = _write_zip(folder, recipe, device)
+    images, submission = _write_zip(folder, recipe, device)
+    say(f"  {submission.summary()}")
     if training.stopped_by.startswith("SIG"):
         scoring = f"the run was stopped by {training.stopped_by}"
     scorecard, unscored = _score(folder, images, scoring, deadline)
@@ -119,6 +126,7 @@ def run_competition(
     result = RunResult(
         folder=str(folder),
         training=training,
+        submission=submission,
         scorecard=scorecard,
         unscored=unscored,
         seconds=deadline.elapsed(),
@@ -163,18 +171,19 @@ def run_demo(
 
 
 def _finished(folder: Path, recipe: Recipe) -> RunResult | None:
-    """The result of an earlier run in `folder`, if it was of this recipe and its zip still holds."""
+    """The result of an earlier run in `folder`, if it had this recipe and its zip is valid."""
     try:
         same = (folder / "recipe.toml").read_text("utf-8") == recipe_to_toml(recipe)
         content = json.loads((folder / "result.json").read_text("utf-8"))
         content["training"] = TrainingResult(**content["training"])
         content["scorecard"] = content["scorecard"] and Scorecard(**content["scorecard"])
         del content["files"]
+        count = recipe.submission.count
+        content["submission"] = check_submission(folder / "images.zip", count=count)
         result = RunResult(**content)
-        valid = check_submission(folder / "images.zip", count=recipe.submission.count).valid
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return result if same and valid else None
+    return result if same and result.submission.valid else None
 
 
 def sample_grid(generator: Generator, truncation: float, path: Path) -> None:
@@ -228,12 +237,13 @@ def _prepare_scoring(
     say(f"Looking at {len(images):,} reference images with {judge.name}")
     started = time.perf_counter()
     reference = extract_features(images, judge, label="reference")
-    seconds = (time.perf_counter() - started) / len(images) * count
+    extraction = (time.perf_counter() - started) / len(images) * count
     return _Scoring(
         judge=judge,
         reference=reference,
         reference_name=name,
-        seconds=seconds + _measure_mathematics(reference, count, judge.eps),
+        extraction_seconds=extraction,
+        mathematics_seconds=_measure_mathematics(reference, count, judge.eps),
     )
 
 
@@ -245,8 +255,8 @@ def _measure_mathematics(reference: np.ndarray, count: int, eps: float) -> float
     return time.perf_counter() - started
 
 
-def _write_zip(folder: Path, recipe: Recipe, device: str) -> np.ndarray:
-    """Writes grid.png and images.zip; returns the images, [count, 64, 64, 3] uint8."""
+def _write_zip(folder: Path, recipe: Recipe, device: str) -> tuple[np.ndarray, SubmissionCheck]:
+    """Writes grid.png and images.zip; returns the images, [count, 64, 64, 3] uint8, and a check."""
     generator, _ = load_generator(folder, choose_device(device))
     truncation, count = recipe.submission.truncation, recipe.submission.count
     sample_grid(generator, truncation, folder / "grid.png")
@@ -259,8 +269,7 @@ def _write_zip(folder: Path, recipe: Recipe, device: str) -> np.ndarray:
             start += len(batch)
             yield batch
 
-    write_submission(keep(), folder / "images.zip", count=count)
-    return images
+    return images, write_submission(keep(), folder / "images.zip", count=count)
 
 
 def _score(
@@ -271,14 +280,14 @@ def _score(
     (folder / "scorecard.json").unlink(missing_ok=True)
     if isinstance(scoring, str):
         return None, scoring
-    if deadline.expired(reserve=scoring.seconds):
-        return None, (
-            f"scoring takes {format_duration(scoring.seconds)} and "
-            f"{format_duration(deadline.remaining())} are left"
-        )
     started = time.perf_counter()
     try:
-        features = extract_features(images, scoring.judge, deadline=deadline, label="generated")
+        features = extract_features(
+            images,
+            scoring.judge,
+            deadline=deadline.minus(scoring.mathematics_seconds),
+            label="generated",
+        )
         scorecard = score_extracted(
             features,
             scoring.reference,
@@ -287,7 +296,10 @@ def _score(
             seconds=time.perf_counter() - started,
         )
     except DeadlineExpiredError:
-        return None, "the time limit came while scoring"
+        return None, (
+            f"the time limit came, and scoring takes {format_duration(scoring.seconds)} here; "
+            f"doggan score {folder / 'images.zip'} makes up for it"
+        )
     except InputError as error:  # such as images that are all alike: the zip stands all the same
         return None, str(error)
     write_json(folder / "scorecard.json", scorecard.as_dict())

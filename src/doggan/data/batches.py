@@ -17,7 +17,7 @@ class Batches:
     def __init__(
         self, images: np.ndarray, batch_size: int, *, seed: int, flip: bool, device: torch.device
     ):
-        """`images` is [N, H, W, C] uint8; each is mirrored left to right half the time if `flip`."""
+        """`images` is [N, H, W, C] uint8; `flip` mirrors each left to right half of the times."""
         self.batch_size = batch_size
         self._images = torch.from_numpy(np.array(images)).to(device)
         self._seed = seed

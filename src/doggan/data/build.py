@@ -33,7 +33,6 @@ from doggan.support.archives import Files, UnreadableFileError, open_files
 from doggan.support.errors import InputError
 from doggan.support.files import atomic_folder, require_free_space, write_json
 
-
 REFERENCE_CROP = "full"  # the public board's reference: whole frames, squashed
 
 
@@ -75,7 +74,9 @@ def read_images(
     files = open_files(sources)
     photos = find_photos(files, where)
     crops = [
-        item.images for item in _crop_all(files, photos, recipe, workers) if item.images is not None
+        item.images
+        for item in _crop_all(files, photos, recipe, workers, "read")
+        if item.images is not None
     ]
     if not crops:
         raise InputError(f"{where}: none of {len(photos.photos):,} photos is usable")
@@ -91,20 +92,18 @@ def read_reference(sources: list[Path]) -> tuple[np.ndarray, str]:
     if len(sources) == 1 and is_imageset(sources[0]):
         imageset = open_imageset(sources[0])
         return imageset.images, f"{where}, crop '{imageset.manifest['crop']}'"
-    return read_images(
-        sources, DataRecipe(crop=REFERENCE_CROP)
-    ), f"{where}, crop '{REFERENCE_CROP}'"
+    images = read_images(sources, DataRecipe(crop=REFERENCE_CROP))
+    return images, f"{where}, crop '{REFERENCE_CROP}'"
 
 
 def _write_set(
     folder: Path, where: str, files: Files, photos: Photos, recipe: DataRecipe, workers: int | None
 ) -> None:
-    label_names = sorted({photo.label for photo in photos.photos})
     skipped = {reason: list(names) for reason, names in photos.skipped.items()}
     origins, labels, source_hash = [], [], hashlib.sha256()
     pixels = folder / "images.partial"
     with pixels.open("wb") as stream:
-        crops = _crop_all(files, photos, recipe, workers)
+        crops = _crop_all(files, photos, recipe, workers, "build")
         for photo, item in zip(photos.photos, crops, strict=True):
             source_hash.update(item.sha256)
             for reason, name in item.skipped:
@@ -112,13 +111,14 @@ def _write_set(
             if item.images is not None:
                 stream.write(item.images)
                 origins += item.origins
-                labels += [label_names.index(photo.label)] * len(item.images)
+                labels += [photo.label] * len(item.images)
     if not origins:
         reasons = ", ".join(f"{reason}: {len(names)}" for reason, names in sorted(skipped.items()))
         raise InputError(f"{where}: nothing usable in {len(photos.photos):,} photos ({reasons})")
     shape = (len(origins), recipe.side_px, recipe.side_px, 3)
     _write_npy(folder / "images.npy", pixels, shape)
-    np.save(folder / "labels.npy", np.array(labels, dtype=np.int64))
+    label_names, label_indices = np.unique(labels, return_inverse=True)
+    np.save(folder / "labels.npy", label_indices.astype(np.int64))
     settings = asdict(recipe)
     write_json(
         folder / MANIFEST,
@@ -135,7 +135,7 @@ def _write_set(
                 "annotations": photos.annotations,
                 "skipped": {reason: len(names) for reason, names in sorted(skipped.items())},
             },
-            "label_names": label_names,
+            "label_names": label_names.tolist(),
             "skipped": {reason: sorted(names) for reason, names in sorted(skipped.items())},
             "origins": origins,
         },
@@ -143,9 +143,9 @@ def _write_set(
 
 
 def _crop_all(
-    files: Files, photos: Photos, recipe: DataRecipe, workers: int | None
+    files: Files, photos: Photos, recipe: DataRecipe, workers: int | None, label: str
 ) -> Iterator[_Crops]:
-    """The crops of every photo, in the photos' order."""
+    """The crops of every photo, in the photos' order; `label` names the progress bar."""
 
     def crop(photo: Photo) -> _Crops:
         return _crop_one(files, photo, photos.annotated, recipe)
@@ -155,7 +155,7 @@ def _crop_all(
         yield from tqdm(
             pool.map(crop, photos.photos),
             total=len(photos.photos),
-            desc="build",
+            desc=label,
             unit="photo",
             mininterval=0.5,
         )

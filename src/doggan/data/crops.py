@@ -29,7 +29,7 @@ def decode_photo(data: bytes) -> tuple[Image.Image, int]:
     """Decodes a photo of any format and mode to upright RGB.
 
     Returns the photo and the EXIF orientation (1 to 8) that was undone. Transparency shows white.
-    Raises UnreadablePhotoError for anything that cannot be decoded whole, and past MAX_PHOTO_PIXELS.
+    Raises UnreadablePhotoError for what cannot be decoded whole, and past MAX_PHOTO_PIXELS.
     """
     try:
         with Image.open(io.BytesIO(data)) as photo:

@@ -118,6 +118,9 @@ def fetch_kaggle(out: Path | str, *, progress: bool = True) -> tuple[FetchedFile
         _move_zip(folder / KAGGLE_ZIP, path)
     except OSError as error:
         raise DogganError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # only an empty one goes
     return (_fetched(path, downloaded=True),)
 
 

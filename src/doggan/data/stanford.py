@@ -110,7 +110,9 @@ def _pair(files: Files, photo_names: list[str], annotation_names: list[str]) -> 
     for name in photo_names:
         photo_id = PurePosixPath(name).stem
         photo_ids.add(photo_id)
-        label, annotation = annotations.get(photo_id, (breeds.get(_wnid(photo_id), ""), None))
+        label, annotation = annotations.get(
+            photo_id, (breeds.get(_wnid(photo_id), "unknown"), None)
+        )
         found.photos.append(Photo(name=name, label=label, annotation=annotation))
     alone = [name for name in annotation_names if PurePosixPath(name).stem not in photo_ids]
     if alone:

@@ -37,7 +37,9 @@ class EfficientNetLite0(nn.Module):
             self.blocks = nn.Sequential(*_blocks(state))
             self.head = _fused_convolution(state, "_conv_head", "_bn1")
         except KeyError as error:
-            raise InputError(f"not the weights of EfficientNet-Lite0: {error} is missing") from error
+            raise InputError(
+                f"not the weights of EfficientNet-Lite0: {error} is missing"
+            ) from error
         self.requires_grad_(False).eval().to(memory_format=torch.channels_last)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,6 @@
 """The networks that look at images: features, and everything that makes their scores comparable."""
 
 import os
-from concurrent.futures import TimeoutError as StillRunning
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -196,7 +195,7 @@ def _find_weights_soon(cache: Path | None, official: WeightsFile) -> Path:
     search = in_background(lambda: _find_weights(None, cache, official))
     try:
         return search.result(_AUTO_SECONDS)
-    except StillRunning:
+    except TimeoutError:
         raise DogganError(f"the download takes more than {_AUTO_SECONDS:.0f} seconds") from None
 
 

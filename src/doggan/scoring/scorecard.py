@@ -1,6 +1,7 @@
 """Generated images, reference images and a judge in; a Scorecard out that says what it is."""
 
 import json
+import textwrap
 import time
 from dataclasses import asdict, dataclass
 
@@ -13,11 +14,10 @@ from doggan.scoring.mifid import score_features
 from doggan.support.deadline import Deadline
 from doggan.support.errors import InputError
 
-# The public board's reference: every photo of the competition, the whole frame. Stanford's
-# download has one photo more.
-KAGGLE_REFERENCE_IMAGES = (20_579, 20_580)
-KAGGLE_REFERENCE_CROP = "full"
+# The public board holds 10,000 images against the whole frame of every photo of the competition.
+# Stanford's download has one photo more.
 KAGGLE_GENERATED_IMAGES = 10_000
+KAGGLE_REFERENCE_IMAGES = (20_579, 20_580)
 
 # Below this mean distance, float32 features of the same images; MiFID divides by it.
 _SAME_IMAGES_DISTANCE = 1e-6
@@ -28,9 +28,9 @@ class Scorecard:
     """One score and all that it depends on.
 
     `distance` is the memorisation distance before the threshold `eps`; `resize`, `precision` and
-    `weights_sha256` are the judge's; `reference` says which images and which crop of them;
-    `notice` holds what people must read beside the number, "" where nothing; `seconds` is what
-    scoring took, features that were given not counted.
+    `weights_sha256` are the judge's; `reference` says in words which images, and how cropped.
+    `comparable_with_kaggle`: Kaggle's judge, and as many images of either kind as Kaggle has.
+    `notice` holds what people must read beside the number, "" where there is nothing.
     """
 
     fid: float
@@ -70,7 +70,8 @@ class Scorecard:
             f"{self.reference}",
         ]
         if self.notice:
-            lines = ["!" * 78, *(f"!! {part}" for part in self.notice.split("; ")), "!" * 78, *lines]
+            notice = textwrap.wrap(self.notice, 78, initial_indent="!! ", subsequent_indent="!! ")
+            lines = ["!" * 78, *notice, "!" * 78, *lines]
         return "\n".join(lines)
 
 
@@ -80,21 +81,19 @@ def score_images(
     judge: Judge,
     *,
     reference_name: str,
-    reference_crop: str,
     deadline: Deadline | None = None,
-    progress: bool = False,
 ) -> Scorecard:
     """Scores [N, H, W, C] uint8 images against [M, H, W, C] uint8; C is 1 or 3.
 
-    `reference_name` (a folder, say) and `reference_crop` (a crop policy's name) go into the
-    scorecard. `progress` draws bars on stderr.
+    `reference_name` says which images, and how cropped, and goes into the scorecard. Bars on
+    stderr show how far it is.
     Raises InputError for images that cannot be scored, fewer than two of either, and generated
-    images that are the reference images; DeadlineExpired once `deadline` is over.
+    images that are the reference images; DeadlineExpiredError once `deadline` is over.
     """
     _check_counts(generated, reference)
     start = time.monotonic()
     reference_features, generated_features = (
-        extract_features(images, judge, deadline=deadline, label=label if progress else None)
+        extract_features(images, judge, deadline=deadline, label=label)
         for images, label in ((reference, "reference"), (generated, "generated"))
     )
     return score_extracted(
@@ -102,7 +101,6 @@ def score_images(
         reference_features,
         judge,
         reference_name=reference_name,
-        reference_crop=reference_crop,
         seconds=time.monotonic() - start,
     )
 
@@ -113,7 +111,6 @@ def score_extracted(
     judge: Judge,
     *,
     reference_name: str,
-    reference_crop: str,
     seconds: float = 0.0,
 ) -> Scorecard:
     """Scores [N, D] against [M, D] features that `judge` extracted; raises as `score_images` does.
@@ -121,7 +118,6 @@ def score_extracted(
     `seconds` is what their extraction took, as far as it is to count.
     """
     start = time.monotonic()
-    _check_counts(generated_features, reference_features)
     score = score_features(generated_features, reference_features, judge.eps)
     if score.distance < _SAME_IMAGES_DISTANCE:
         raise InputError(
@@ -129,7 +125,7 @@ def score_extracted(
             "by that distance; score images that a generator made"
         )
     counts = (len(generated_features), len(reference_features))
-    differences = _differences_from_kaggle(*counts, reference_crop)
+    differences = _differences_from_kaggle(*counts)
     return Scorecard(
         fid=score.fid,
         distance=score.distance,
@@ -141,7 +137,7 @@ def score_extracted(
         precision=judge.precision,
         generated_images=counts[0],
         reference_images=counts[1],
-        reference=f"{reference_name}, crop '{reference_crop}'",
+        reference=reference_name,
         comparable_with_kaggle=judge.comparable_with_kaggle and not differences,
         notice="; ".join(filter(None, [judge.notice, *differences])),
         seconds=round(seconds + time.monotonic() - start, 3),
@@ -157,13 +153,12 @@ def _check_counts(generated: np.ndarray, reference: np.ndarray) -> None:
             )
 
 
-def _differences_from_kaggle(generated: int, reference: int, crop: str) -> list[str]:
+def _differences_from_kaggle(generated: int, reference: int) -> list[str]:
     differences = []
     if generated != KAGGLE_GENERATED_IMAGES:
         differences.append(f"Kaggle scores {KAGGLE_GENERATED_IMAGES:,} images, here {generated:,}")
-    if reference not in KAGGLE_REFERENCE_IMAGES or crop != KAGGLE_REFERENCE_CROP:
+    if reference not in KAGGLE_REFERENCE_IMAGES:
         differences.append(
-            f"Kaggle's reference is the whole frame of {KAGGLE_REFERENCE_IMAGES[0]:,} photos, "
-            f"here {reference:,} images of crop '{crop}'"
+            f"Kaggle's reference has {KAGGLE_REFERENCE_IMAGES[0]:,} images, here {reference:,}"
         )
     return differences

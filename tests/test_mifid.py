@@ -1,0 +1,304 @@
+"""The competition's mathematics, held against a literal transcription of the published code."""
+
+import numpy as np
+import pytest
+from scipy import linalg
+
+from doggan.scoring import mifid
+from doggan.scoring.mifid import (
+    combine,
+    feature_statistics,
+    frechet_distance,
+    memorisation_distance,
+    score_features,
+)
+from doggan.support.errors import InputError
+
+# The literal formula says so where a case is singular; that it still agrees is what is tested.
+pytestmark = pytest.mark.filterwarnings("ignore:Matrix is singular")
+
+EPS = 0.1
+
+
+def literal_distance(generated, reference):
+    """As the organisers wrote it: dense, float64, minimum over the reference."""
+    generated = generated[np.sum(generated, axis=1) != 0]
+    reference = reference[np.sum(reference, axis=1) != 0]
+    generated = np.nan_to_num(generated / np.linalg.norm(generated, axis=1, keepdims=True))
+    reference = np.nan_to_num(reference / np.linalg.norm(reference, axis=1, keepdims=True))
+    return np.mean(np.min(1.0 - np.abs(np.matmul(generated, reference.T)), axis=1))
+
+
+def literal_fid(generated, reference):
+    """As the organisers wrote it: `np.cov` and the matrix square root of the product."""
+    mean1, cov1 = np.mean(generated, axis=0), np.cov(generated, rowvar=False)
+    mean2, cov2 = np.mean(reference, axis=0), np.cov(reference, rowvar=False)
+    root = linalg.sqrtm(cov1.dot(cov2))
+    if not np.isfinite(root).all():
+        offset = np.eye(len(cov1)) * 1e-6
+        root = linalg.sqrtm((cov1 + offset).dot(cov2 + offset))
+    if np.iscomplexobj(root):
+        assert np.allclose(np.diagonal(root).imag, 0, atol=1e-3)
+        root = root.real
+    shift = mean1 - mean2
+    return shift.dot(shift) + np.trace(cov1) + np.trace(cov2) - 2 * np.trace(root)
+
+
+def literal_mifid(generated, reference, eps):
+    distance = literal_distance(generated, reference)
+    return literal_fid(generated, reference) / ((distance if distance < eps else 1) + 1e-15)
+
+
+def make_features(count, dimensions, seed, mixed=True):
+    """Correlated and not negative, as pooled activations are."""
+    random = np.random.default_rng(seed)
+    mixing = random.normal(size=(dimensions, dimensions)) / np.sqrt(dimensions)
+    values = random.normal(size=(count, dimensions))
+    return np.abs(values @ mixing + 0.3 * values if mixed else values)
+
+
+def healthy():
+    return make_features(300, 24, 1), make_features(400, 24, 2)
+
+
+def near_singular():
+    """One column repeats another but for 1e-6; the covariance's condition is some 1e12."""
+    generated, reference = healthy()
+    generated[:, 1] = generated[:, 0] + 1e-6 * generated[:, 2]
+    return generated, reference
+
+
+def fewer_images_than_features():
+    return make_features(10, 24, 3), make_features(400, 24, 4)
+
+
+def both_fewer():
+    return make_features(10, 24, 3), make_features(12, 24, 4)
+
+
+def duplicated():
+    return np.repeat(make_features(100, 24, 5), 3, axis=0), make_features(400, 24, 6)
+
+
+def dead_features():
+    """Several features that are never active make the product exactly singular."""
+    generated, reference = healthy()
+    generated[:, :5] = 0
+    return generated, reference
+
+
+def shifted():
+    generated, reference = healthy()
+    return generated + 50.0, reference
+
+
+CASES = [
+    healthy,
+    near_singular,
+    fewer_images_than_features,
+    both_fewer,
+    duplicated,
+    dead_features,
+    shifted,
+]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_fid_is_the_published_formula(case):
+    generated, reference = case()
+    expected = literal_fid(generated, reference)
+    assert score_features(generated, reference, EPS).fid == pytest.approx(expected, rel=1e-6)
+
+
+def test_fid_of_full_rank_agrees_to_twelve_digits():
+    generated, reference = healthy()
+    expected = literal_fid(generated, reference)
+    assert score_features(generated, reference, EPS).fid == pytest.approx(expected, rel=1e-11)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_distance_is_the_published_formula(case):
+    generated, reference = case()
+    expected = literal_distance(generated, reference)
+    assert memorisation_distance(generated, reference) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("eps", [1e-6, 0.9])
+def test_mifid_is_the_published_formula(eps):
+    generated, reference = healthy()
+    score = score_features(generated, reference, eps)
+    assert score.mifid == pytest.approx(literal_mifid(generated, reference, eps), rel=1e-9)
+    assert score.mifid == combine(score.fid, score.distance, eps)
+
+
+def test_root_of_rank_deficient_covariances_is_exact():
+    """The trace of the root is the sum of the singular values of the centred data's product."""
+    generated, reference = both_fewer()
+    one = (generated - generated.mean(0)) / np.sqrt(len(generated) - 1)
+    other = (reference - reference.mean(0)) / np.sqrt(len(reference) - 1)
+    trace = np.linalg.svd(one @ other.T, compute_uv=False).sum()
+    shift = generated.mean(0) - reference.mean(0)
+    expected = shift @ shift + np.square(one).sum() + np.square(other).sum() - 2 * trace
+    assert score_features(generated, reference, EPS).fid == pytest.approx(expected, rel=1e-12)
+
+
+def test_frechet_distance_of_known_gaussians():
+    """Diagonal covariances: |dm|^2 + sum (s1 - s2)^2 over the standard deviations."""
+    mean, zeros = np.array([3.0, 4.0]), np.zeros(2)
+    value = frechet_distance(mean, np.diag([4.0, 9.0]), zeros, np.diag([1.0, 1.0]))
+    assert value == pytest.approx(25 + 1 + 4, rel=1e-14)
+
+
+def test_offset_is_added_only_where_the_root_is_not_finite(monkeypatch):
+    seen = []
+
+    def root(first, second):
+        seen.append((first.copy(), second.copy()))
+        return np.nan if len(seen) == 1 else 2.0
+
+    monkeypatch.setattr(mifid, "_trace_of_root", root)
+    value = frechet_distance(np.zeros(2), np.eye(2), np.zeros(2), 4 * np.eye(2))
+    assert np.array_equal(seen[1][0], (1 + 1e-6) * np.eye(2))
+    assert np.array_equal(seen[1][1], (4 + 1e-6) * np.eye(2))
+    assert value == 2 + 8 - 2 * 2.0  # the traces are those without the offset
+
+
+def test_a_root_that_lapack_gives_up_on_is_not_finite(monkeypatch):
+    def fail(*_, **__):
+        raise np.linalg.LinAlgError("did not converge")
+
+    monkeypatch.setattr(np.linalg, "eigvalsh", fail)
+    assert np.isnan(mifid._trace_of_root(np.eye(2), np.eye(2)))
+
+
+def test_statistics_are_those_of_numpy_across_blocks(monkeypatch):
+    monkeypatch.setattr(mifid, "_STATISTICS_ROWS", 7)
+    features = make_features(50, 5, 8) + 1e6  # a large mean would show cancellation
+    mean, covariance = feature_statistics(features)
+    assert np.allclose(mean, features.mean(axis=0), rtol=1e-14)
+    assert np.allclose(covariance, np.cov(features, rowvar=False), rtol=1e-9)
+
+
+def test_distance_is_the_same_across_blocks(monkeypatch):
+    generated, reference = healthy()
+    generated[5] = reference[9] = 0
+    whole = memorisation_distance(generated, reference)
+    for name in ("_STATISTICS_ROWS", "_GENERATED_ROWS", "_REFERENCE_ROWS"):
+        monkeypatch.setattr(mifid, name, 11)
+    assert memorisation_distance(generated, reference) == pytest.approx(whole, rel=1e-12)
+
+
+def test_distance_takes_the_minimum_over_the_reference_for_each_generated_row():
+    """The other direction, as some libraries have it, gives another number."""
+    generated = np.array([[1.0, 0.0], [1.0, 0.1]])
+    reference = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    near = 1 - 1 / np.sqrt(1.01)
+    assert memorisation_distance(generated, reference) == pytest.approx(near / 2, rel=1e-12)
+    reversed_direction = memorisation_distance(reference, generated)
+    assert reversed_direction == pytest.approx(literal_distance(reference, generated), rel=1e-12)
+    assert reversed_direction > 100 * near / 2
+
+
+def test_cosine_is_absolute():
+    generated = np.array([[1.0, 2.0], [3.0, -1.0]])
+    assert memorisation_distance(generated, -generated) == pytest.approx(0, abs=1e-15)
+
+
+def test_rows_that_sum_to_zero_are_dropped_before_the_distance():
+    generated = np.array([[1.0, 0.0], [0.0, 0.0], [0.5, -0.5]])
+    reference = np.array([[1.0, 1.0], [0.0, 0.0]])
+    expected = 1 - 1 / np.sqrt(2)  # of the first row alone
+    assert memorisation_distance(generated, reference) == pytest.approx(expected, rel=1e-12)
+
+
+def test_distance_of_copies_is_zero_to_float64():
+    features = make_features(40, 24, 9)
+    assert abs(memorisation_distance(features[:10], features)) < 1e-15
+
+
+def test_published_values_reproduce():
+    public = combine(9.760399508819491, 0.09570749817614364, 0.1)
+    private = combine(232.11087088846523, 0.18244352778147305, 0.25)
+    assert public == pytest.approx(101.98155520538198, rel=1e-12)
+    assert private == pytest.approx(1272.2340644853207, rel=1e-12)
+
+
+def test_distance_of_eps_counts_as_one():
+    assert combine(50.0, 0.1, 0.1) == pytest.approx(50.0, rel=1e-12)
+    assert combine(50.0, 0.3, 0.1) == pytest.approx(50.0, rel=1e-12)
+    assert combine(50.0, np.nextafter(0.1, 0), 0.1) == pytest.approx(500.0, rel=1e-12)
+    assert combine(50.0, 0.0, 0.1) == pytest.approx(50.0 / 1e-15)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "uint8"])
+def test_any_real_type_is_taken_as_its_values(dtype):
+    generated, reference = ((20 * features).astype(dtype) for features in healthy())
+    score = score_features(generated, reference, EPS)
+    wide = [features.astype(np.float64) for features in (generated, reference)]
+    assert score.fid == pytest.approx(literal_fid(*wide), rel=1e-9)
+    assert score.distance == pytest.approx(literal_distance(*wide), rel=1e-9)
+
+
+def test_inputs_are_left_as_they_were():
+    generated, reference = healthy()
+    before = generated.copy(), reference.copy()
+    score_features(generated, reference, EPS)
+    assert np.array_equal(generated, before[0])
+    assert np.array_equal(reference, before[1])
+
+
+GOOD = np.arange(12.0).reshape(4, 3) ** 2
+
+
+def with_value(value):
+    features = GOOD.copy()
+    features[2, 1] = value
+    return features
+
+
+@pytest.mark.parametrize(
+    ("generated", "reference", "message"),
+    [
+        (with_value(np.nan), GOOD, "generated features of image 2 hold NaN"),
+        (GOOD, with_value(np.inf), "reference features of image 2 hold NaN, infinity"),
+        (GOOD, with_value(-1e80), "values beyond 1e\\+60"),
+        (GOOD[:1], GOOD, "generated features are of 1 image"),
+        (GOOD, GOOD[:0], "reference features are of 0 image"),
+        (GOOD, GOOD[:, :2], "3 numbers an image and the reference 2"),
+        (GOOD[0], GOOD, "found float64 of shape \\[3\\]"),
+        (GOOD[:, :0], GOOD[:, :0], "shape \\[4, 0\\]"),
+        (GOOD + 1j, GOOD, "found complex128"),
+        (GOOD.astype(str), GOOD, "must be real numbers"),
+        (0 * GOOD, GOOD, "generated features are zero for every image"),
+        (GOOD, 0 * GOOD, "reference features are zero for every image"),
+    ],
+)
+def test_unusable_features_are_refused(generated, reference, message):
+    with pytest.raises(InputError, match=message):
+        score_features(generated, reference, EPS)
+
+
+@pytest.mark.parametrize("values", [(np.nan, 0.1, 0.1), (1, np.inf, 0.1), (1, 0.1, 0), (1, 1, -1)])
+def test_unusable_numbers_are_refused(values):
+    with pytest.raises(InputError, match="finite numbers and a positive eps"):
+        combine(*values)
+
+
+def test_statistics_that_are_not_finite_are_refused():
+    with pytest.raises(InputError, match="FID is not finite"):
+        frechet_distance(np.zeros(2), np.full((2, 2), np.inf), np.zeros(2), np.eye(2))
+
+
+def test_memory_stays_far_below_the_dense_distance_matrix():
+    """The dense code holds several [N, M] float64; this holds blocks of some MB."""
+    import tracemalloc
+
+    generated, reference = (
+        np.random.default_rng(seed).random((count, 16), dtype=np.float32)
+        for seed, count in ((0, 3000), (1, 4000))
+    )
+    tracemalloc.start()
+    score_features(generated, reference, EPS)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3000 * 4000 * 8 / 3

@@ -1,0 +1,175 @@
+"""The whole competition in miniature: under one deadline, and the zip always comes."""
+
+import json
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from doggan import pipeline
+from doggan.pipeline import run_competition, run_demo
+from doggan.recipe import load_recipe, with_value
+from doggan.scoring.features import DeadlineExpiredError
+from doggan.submission import check_submission
+from doggan.support.deadline import Deadline
+from doggan.support.errors import InputError
+
+JUDGE = "efficientnet-lite0"
+
+
+def silent(line):
+    pass
+
+
+def run(photos, folder, recipe, seconds=120.0, **options):
+    return run_competition(
+        [photos], folder, recipe, deadline=Deadline(seconds), judge=JUDGE, say=silent, **options
+    )
+
+
+def test_photos_become_a_scored_zip(photos, tmp_path, tiny_recipe):
+    lines = []
+    result = run_competition(
+        [photos],
+        tmp_path / "run",
+        tiny_recipe,
+        deadline=Deadline(None),
+        judge=JUDGE,
+        say=lines.append,
+    )
+    folder = tmp_path / "run"
+    assert check_submission(folder / "images.zip", count=20).valid
+    scorecard = json.loads((folder / "scorecard.json").read_text())
+    assert scorecard == result.scorecard.as_dict()
+    assert (scorecard["generated_images"], scorecard["reference_images"]) == (20, 12)
+    assert "crop 'full'" in scorecard["reference"]
+    assert not scorecard["comparable_with_kaggle"]
+    assert json.loads((folder / "result.json").read_text()) == result.as_dict()
+    assert all((folder / name).exists() for name in ("grid.png", "progress.gif", "set"))
+    assert list(result.files()) == [
+        "generated images",
+        "the training as a GIF",
+        "scorecard",
+        "submission",
+    ]
+    text = "\n".join(lines)
+    assert "12 images of 64x64x3" in text
+    assert "stopped by images after 64 images" in text
+    assert "DOES NOT COMPARE" in text
+
+
+def test_the_same_seed_gives_the_same_zip(photos, tmp_path, tiny_recipe):
+    for name in ("a", "b"):
+        run(photos, tmp_path / name, tiny_recipe)
+    zips = [(tmp_path / name / "images.zip").read_bytes() for name in ("a", "b")]
+    assert zips[0] == zips[1]
+
+
+def test_training_leaves_time_for_what_follows(photos, tmp_path, tiny_recipe):
+    recipe = with_value(tiny_recipe, "train.images", 10**9)
+    started = time.monotonic()
+    result = run(photos, tmp_path / "run", recipe, seconds=15)
+    assert time.monotonic() - started < 16
+    assert result.training.stopped_by == "time limit"
+    assert result.scorecard
+    assert check_submission(tmp_path / "run" / "images.zip", count=20).valid
+
+
+def test_without_time_for_a_score_the_zip_comes_alone(photos, tmp_path, tiny_recipe):
+    result = run(photos, tmp_path / "run", tiny_recipe, seconds=0.1)
+    assert result.scorecard is None
+    assert "would take" in result.unscored
+    assert result.training.stopped_by == "time limit"
+    # One step makes a generator that differs from grey too little to tell images apart.
+    problems = check_submission(tmp_path / "run" / "images.zip", count=20).problems
+    assert set(problems) <= {"the same picture twice"}
+
+
+def test_a_score_that_runs_out_of_time_leaves_the_zip(photos, tmp_path, tiny_recipe, monkeypatch):
+    real = pipeline.extract_features
+
+    def extract(images, judge, *, deadline=None, label):
+        if label == "generated":
+            raise DeadlineExpiredError("late")
+        return real(images, judge, deadline=deadline, label=label)
+
+    monkeypatch.setattr(pipeline, "extract_features", extract)
+    result = run(photos, tmp_path / "run", tiny_recipe)
+    assert "the time limit came, and scoring takes" in result.unscored
+    assert check_submission(tmp_path / "run" / "images.zip", count=20).valid
+    assert not (tmp_path / "run" / "scorecard.json").exists()
+
+
+def test_a_score_that_cannot_be_leaves_the_zip(photos, tmp_path, tiny_recipe):
+    result = run(photos, tmp_path / "run", with_value(tiny_recipe, "submission.count", 1))
+    assert result.unscored == "a score needs 2 images or more"
+    assert check_submission(tmp_path / "run" / "images.zip", count=1).valid
+
+
+def test_one_reference_photo_is_too_few_for_a_score(tmp_path, tiny_recipe):
+    from conftest import make_photos
+
+    photos = make_photos(tmp_path / "photos", count=1)
+    result = run(photos, tmp_path / "run", tiny_recipe)
+    assert result.unscored == "a score needs 2 reference images or more"
+
+
+def test_sigterm_still_leaves_a_zip(photos, tmp_path, tiny_recipe, monkeypatch):
+    recipe = with_value(tiny_recipe, "train.images", 10**9)
+    real = pipeline.train
+
+    def train_and_be_told_to_stop(*args, **options):
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        return real(*args, **options)
+
+    monkeypatch.setattr(pipeline, "train", train_and_be_told_to_stop)
+    result = run(photos, tmp_path / "run", recipe)
+    assert result.training.stopped_by == "SIGTERM"
+    assert result.unscored == "the run was stopped by SIGTERM"
+    assert check_submission(tmp_path / "run" / "images.zip", count=20).valid
+
+
+def test_a_run_goes_on_where_it_was(photos, tmp_path, tiny_recipe):
+    first = run(photos, tmp_path / "run", tiny_recipe)
+    longer = with_value(tiny_recipe, "train.images", 96)
+    second = run(photos, tmp_path / "run", longer, resume=True)
+    straight = run(photos, tmp_path / "straight", longer)
+    assert (first.training.images, second.training.images) == (64, 96)
+    zips = [(tmp_path / name / "images.zip").read_bytes() for name in ("run", "straight")]
+    assert zips[0] == zips[1]
+    assert straight.training.images == 96
+
+
+def test_a_size_that_kaggle_refuses_is_said_first(photos, tmp_path, tiny_recipe):
+    with pytest.raises(InputError, match=r"data\.side_px is 32; the competition wants 64"):
+        run(photos, tmp_path / "run", with_value(tiny_recipe, "data.side_px", 32))
+
+
+def test_the_demo_runs_and_is_found_again(tmp_path):
+    recipe = load_recipe(
+        "demo", ["train.images=64", "train.interval_images=32", "submission.count=20"]
+    )
+    results, lines = [], []
+    for _ in range(2):
+        results.append(
+            run_demo(
+                tmp_path / "demo",
+                recipe,
+                photos=16,
+                deadline=Deadline(None),
+                judge=JUDGE,
+                say=lines.append,
+            )
+        )
+    assert results[0] == results[1]
+    assert results[0].scorecard.reference_images == 16
+    assert "holds this demonstration already" in lines[-1]
+    # What is incomplete is finished: here the zip is gone, and training has nothing left to do.
+    (tmp_path / "demo" / "images.zip").unlink()
+    again = run_demo(
+        tmp_path / "demo", recipe, photos=16, deadline=Deadline(None), judge=JUDGE, say=silent
+    )
+    assert again.scorecard.fid == results[0].scorecard.fid
+    assert check_submission(tmp_path / "demo" / "images.zip", count=20).valid

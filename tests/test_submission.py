@@ -1,0 +1,140 @@
+"""The zip: the same bytes for the same images, and every rule of the competition held."""
+
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import encode
+from doggan.submission import check_submission, encode_png, write_submission
+from doggan.support.errors import DogganError, InputError
+
+
+def images(count, side=64):
+    return np.random.default_rng(1).integers(0, 256, (count, side, side, 3), np.uint8)
+
+
+def png(seed=0, size=(64, 64), mode="RGB", format="PNG"):
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    return encode(Image.fromarray(pixels).convert(mode), format)
+
+
+def make_zip(path, entries):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in entries:
+            archive.writestr(name, data)
+    return path
+
+
+def test_what_was_written_is_what_was_given(tmp_path):
+    given = images(7)
+    check = write_submission([given[:4], given[4:]], tmp_path / "images.zip", count=7)
+    assert check.valid
+    assert check.summary() == f"{tmp_path}/images.zip: valid, 7 PNG images of 64x64 RGB at the root"
+    with zipfile.ZipFile(tmp_path / "images.zip") as archive:
+        names = archive.namelist()
+        assert names == [f"dog_{index:05d}.png" for index in range(7)]
+        for name, image in zip(names, given, strict=True):
+            with archive.open(name) as stream:
+                assert (np.asarray(Image.open(stream)) == image).all()
+
+
+def test_the_same_images_give_the_same_bytes(tmp_path):
+    for name in ("a.zip", "b.zip"):
+        write_submission([images(5)], tmp_path / name, count=5)
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+
+
+def test_a_zip_that_breaks_the_rules_is_not_kept(tmp_path):
+    path = tmp_path / "images.zip"
+    path.write_bytes(b"the previous one")
+    with pytest.raises(DogganError, match=r"was not kept\. .*images\.zip: not valid"):
+        write_submission([images(3)], path, count=4)
+    assert path.read_bytes() == b"the previous one"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_zip_of_a_collapsed_generator_is_kept_and_told(tmp_path):
+    check = write_submission([np.repeat(images(1), 4, axis=0)], tmp_path / "images.zip", count=4)
+    assert list(check.problems) == ["the same picture twice"]
+    assert check_submission(tmp_path / "images.zip", count=4).problems == check.problems
+
+
+def test_images_of_another_size_are_refused(tmp_path):
+    with pytest.raises(InputError, match="wants 64x64 RGB images; these are 32x32x3"):
+        write_submission([images(2, side=32)], tmp_path / "images.zip", count=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "rule"),
+    [
+        ("folder/b.png", png(1), "not at the root"),
+        ("folder\\b.png", png(1), "not at the root"),
+        ("../b.png", png(1), "not at the root"),
+        ("b.png", png(1, (64, 63)), "not 64x64 pixels"),
+        ("b.png", png(1, mode="L"), "not RGB (L)"),
+        ("b.png", png(1, mode="RGBA"), "not RGB (RGBA)"),
+        ("b.png", png(1, format="JPEG"), "not in PNG format (JPEG)"),
+        ("b.png", b"damaged", "unreadable"),
+        ("b.png", png(1)[:500], "unreadable"),
+        ("b.png", b"\x00" * 1_000_001, "over 1.0 MB"),
+        ("b.png", png(0), "the same picture twice"),
+    ],
+)
+def test_every_rule_names_who_breaks_it(tmp_path, name, data, rule):
+    path = make_zip(tmp_path / "x.zip", [("a.png", png(0)), (name, data)])
+    check = check_submission(path, count=2)
+    assert not check.valid
+    assert list(check.problems) == [rule]
+    assert check.problems[rule][0].startswith(name)
+    assert f"  {rule}: {name}" in check.summary()
+
+
+def test_other_files_folders_and_doubles_are_named(tmp_path):
+    entries = [("a.png", png(0)), ("notes.txt", b""), ("sub/", b""), ("a.png", png(1))]
+    with pytest.warns(UserWarning, match="Duplicate"):
+        path = make_zip(tmp_path / "x.zip", entries)
+    problems = check_submission(path, count=2).problems
+    assert problems == {
+        "folders, where all images lie at the root": ["sub/"],
+        "other files than .png": ["notes.txt"],
+        "names used twice": ["a.png"],
+    }
+
+
+def test_a_wrong_count_is_said_and_long_lists_are_cut(tmp_path):
+    path = make_zip(tmp_path / "x.zip", [(f"{index}.png", b"") for index in range(8)])
+    check = check_submission(path)
+    assert check.problems["wrong number of images"] == ["8 found, 10,000 expected"]
+    assert "unreadable: 0.png, 1.png, 2.png, 3.png, 4.png and 3 more" in check.summary()
+    assert check.as_dict()["valid"] is False
+
+
+def test_a_damaged_entry_does_not_hide_the_others(tmp_path):
+    path = make_zip(tmp_path / "x.zip", [("a.png", png(0)), ("b.png", png(1))])
+    data = bytearray(path.read_bytes())
+    data[100:110] = b"\xff" * 10
+    path.write_bytes(data)
+    check = check_submission(path, count=2)
+    assert check.problems == {"unreadable": ["a.png"]}
+    assert check.images == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half", None])
+def test_what_is_no_zip_is_said(tmp_path, content):
+    path = tmp_path / "x.zip"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=r"not a readable zip|does not exist"):
+        check_submission(path)
+
+
+def test_a_folder_is_no_zip(tmp_path):
+    with pytest.raises(InputError, match="not a readable zip"):
+        check_submission(tmp_path)
+
+
+def test_a_png_is_the_same_bytes_for_the_same_pixels():
+    (image,) = images(1)
+    assert encode_png(image) == encode_png(image.copy())
