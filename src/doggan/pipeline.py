@@ -15,7 +15,7 @@ from doggan.gan.checkpoint import CHECKPOINT
 from doggan.gan.generator_file import load_generator
 from doggan.gan.networks import Generator, make_networks
 from doggan.gan.sampler import sample_seeds
-from doggan.gan.trainer import GRID_COLUMNS, GRID_ROWS, TrainingResult, train
+from doggan.gan.trainer import GRID_COLUMNS, GRID_ROWS, TrainingResult, check_run_folder, train
 from doggan.recipe import Recipe, recipe_to_toml
 from doggan.reporting.pictures import make_grid, save_picture
 from doggan.scoring.features import DeadlineExpiredError, extract_features, measure_rate
@@ -101,6 +101,7 @@ def run_competition(
     """
     if recipe.data.side_px != 64:
         raise InputError(f"data.side_px is {recipe.data.side_px}; the competition wants 64")
+    check_run_folder(folder, resume)
     say(f"Building the set from {', '.join(map(str, sources))}")
     imageset = build_imageset(sources, folder / "set", recipe.data)
     say(f"  {imageset.describe()}")

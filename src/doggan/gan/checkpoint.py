@@ -94,8 +94,6 @@ def _course(recipe: Recipe) -> Recipe:
 
 
 def _read(path: Path) -> dict:
-    if not path.is_file():
-        raise InputError(f"{path} does not exist; there is nothing to resume")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, OSError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError) as error:

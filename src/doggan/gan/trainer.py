@@ -62,10 +62,7 @@ def train(
     options = recipe.train
     place = choose_device(device)
     precision = choose_precision(options.precision, place)
-    if not resume and (folder / CHECKPOINT).exists():
-        raise InputError(
-            f"{folder} already holds a run; continue it with --resume, or choose another --out"
-        )
+    check_run_folder(folder, resume)
 
     # Make everything that the next step depends on, or load it.
     state = new_state(imageset, recipe, place, precision)
@@ -128,6 +125,17 @@ def train(
 
     keeper.save_gif()
     return TrainingResult(images=state.images_seen, seconds=state.seconds, stopped_by=stopped_by)
+
+
+def check_run_folder(folder: Path, resume: bool) -> None:
+    """Raises InputError where a run would be overwritten, or there is none to resume."""
+    holds_run = (folder / CHECKPOINT).exists()
+    if holds_run and not resume:
+        raise InputError(
+            f"{folder} already holds a run; continue it with --resume, or choose another --out"
+        )
+    if resume and not holds_run:
+        raise InputError(f"{folder} holds no {CHECKPOINT}; there is nothing to resume")
 
 
 def discriminator_step(
