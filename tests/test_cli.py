@@ -2,23 +2,44 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import TINY
+from conftest import TINY, encode, make_photos
 from doggan import __version__
 from doggan.cli import main
+from doggan.cli_options import truncations
 
-COMMANDS = ("fetch", "build", "train", "sample", "zip", "check", "score", "run", "demo")
+COMMANDS = (
+    "fetch",
+    "build",
+    "train",
+    "sample",
+    "zip",
+    "check",
+    "score",
+    "neighbours",
+    "compare",
+    "run",
+    "demo",
+)
+JUDGE = ("--judge", "efficientnet-lite0")
 SET_TINY = [part for value in TINY for part in ("--set", value)]
 
 
 def doggan(*arguments):
     return main([str(argument) for argument in arguments])
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -167,6 +188,105 @@ def test_zip_check_and_score(run_folder, photos, tmp_path, capsys):
         assert (card["generated_images"], card["reference_images"]) == (30, 12)
 
 
+def test_a_run_is_scored_as_its_zip_is(run_folder, tmp_path, capsys):
+    reference = ("--reference", tmp_path / "set", *JUDGE, "--json")
+    cards = []
+    for options in ([], ["--truncation", 0.5, "--seed", 3]):
+        doggan("zip", run_folder, "--out", tmp_path / "images.zip", *options)
+        capsys.readouterr()
+        for scored in (tmp_path / "images.zip", run_folder, run_folder / "generator.safetensors"):
+            given = options if scored.suffix != ".zip" else []
+            assert doggan("score", scored, *reference, *given) == 0
+            cards.append(json.loads(capsys.readouterr().out) | {"seconds": 0})
+    assert cards[0] == cards[1] == cards[2]
+    assert cards[3] == cards[4] == cards[5] != cards[0]
+
+
+def test_a_sweep_scores_every_truncation_and_writes_no_images(run_folder, tmp_path, capsys):
+    before = sorted(run_folder.rglob("*"))
+    arguments = ("score", run_folder, "--reference", tmp_path / "set", *JUDGE)
+    arguments += ("--truncation", "0.5:1.0:0.25", "--out", tmp_path / "sweep.json")
+    assert doggan(*arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines[:3]] == [
+        "truncation 0.5",
+        "truncation 0.75",
+        "truncation 1",
+    ]
+    assert lines[-1].startswith("best: truncation ")
+    sweep = json.loads((tmp_path / "sweep.json").read_text())
+    scores = {entry["name"]: entry["scorecard"]["mifid"] for entry in sweep["entries"]}
+    assert sweep["best"] == min(scores, key=scores.get)
+    assert sorted(run_folder.rglob("*")) == before
+    assert doggan(*arguments, "--json") == 0
+    again = json.loads(capsys.readouterr().out)
+    assert {entry["name"]: entry["scorecard"]["mifid"] for entry in again["entries"]} == scores
+
+
+def test_neighbours_draws_the_closest_with_their_names(run_folder, tmp_path, capsys):
+    reference = ("--reference", tmp_path / "set", *JUDGE)
+    doggan("zip", run_folder)
+    capsys.readouterr()
+    assert doggan("neighbours", run_folder, *reference, "--count", 3) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"(no )?penalty: 0\.\d+, eps 0\.\d+", lines[0])
+    assert "DOES NOT COMPARE" in lines[1]
+    with Image.open(run_folder / "images-neighbours.png") as picture:
+        assert picture.format == "PNG"
+    out = tmp_path / "n.png"
+    zip_file = run_folder / "images.zip"
+    assert doggan("neighbours", zip_file, *reference, "--out", out, "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["verdict"] == lines[0]
+    assert result["picture"] == str(out)
+    assert out.exists()
+    assert len(result["pairs"]) == 12
+    assert all(pair["reference_name"].endswith(".jpg#0") for pair in result["pairs"])
+    assert lines[2].endswith(result["pairs"][0]["reference_name"])
+
+
+def png(mode="RGB", size=(64, 64), seed=0):
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
+    return encode(Image.fromarray(pixels).convert(mode), "PNG")
+
+
+@pytest.mark.parametrize("command", ["score", "neighbours"])
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "holds no images"),
+        ({"a.png": png()}, "found 1 generated image(s)"),
+        ({"a.png": png(), "b.png": png(size=(32, 64))}, "b.png is 64x32 and a.png is 64x64"),
+        ({"a.png": png(), "b.png": png("L")}, "b.png: the mode is L; expected RGB"),
+        ({"a.png": png("RGBA"), "b.png": png()}, "a.png: the mode is RGBA; expected RGB"),
+        ({"a.png": png(), "b.png": png()[:3000]}, "b.png: not a readable image"),
+        ({"a.png": png(), "b.png": b""}, "b.png: not a readable image"),
+    ],
+)
+def test_images_that_cannot_be_scored_are_one_line_and_exit_code_2(
+    command, files, message, tiny_set, tmp_path, capsys
+):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    assert doggan(command, tmp_path / "x.zip", "--reference", tiny_set.folder, *JUDGE) == 2
+    captured = capsys.readouterr()
+    (line,) = [line for line in captured.err.splitlines() if line.startswith("doggan: ")]
+    assert message in line
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize("command", ["score", "neighbours"])
+def test_a_reference_of_one_or_of_the_same_images_is_refused(command, tiny_set, tmp_path, capsys):
+    images = tiny_set.folder
+    alone = make_photos(tmp_path / "alone", count=1)
+    assert doggan(command, images, "--reference", alone, *JUDGE) == 2
+    assert "found 1 reference image(s)" in capsys.readouterr().err
+    assert doggan(command, images, "--reference", images, *JUDGE) == 2
+    assert "every generated image is one of the reference images" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.png"))
+
+
 def test_run_does_everything(photos, tmp_path, capsys):
     options = ["--out", tmp_path / "run", "--judge", "efficientnet-lite0", "--json", *SET_TINY]
     assert doggan("run", photos, "--dry-run", *options) == 0
@@ -226,6 +346,13 @@ def test_a_stopped_run_exits_with_1_and_says_how_to_go_on(run_folder, capsys, mo
         (("zip", "nowhere"), "nowhere does not exist"),
         (("check", "nowhere"), "nowhere does not exist"),
         (("score", "nowhere", "--reference", "."), "nowhere does not exist"),
+        (
+            ("score", "nowhere", "--reference", ".", "--truncation", "0.8"),
+            "nowhere is neither a run",
+        ),
+        (("neighbours", "nowhere", "--reference", "."), "nowhere does not exist"),
+        (("compare", "nowhere"), "nowhere does not exist"),
+        (("compare", "."), "holds no scorecard.json"),
         (("run", "nowhere", "--out", "run"), "nowhere does not exist"),
     ],
 )
@@ -249,6 +376,14 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(
         ("train", "x", "--out", "y", "--images", "0"),
         ("sample", "x", "--noise", "1.0"),
         ("sample", "x", "--seed", "-1"),
+        ("score", "x", "--reference", "y", "--truncation", "often"),
+        ("score", "x", "--reference", "y", "--truncation", "2.1"),
+        ("score", "x", "--reference", "y", "--truncation", "nan"),
+        ("score", "x", "--reference", "y", "--truncation", "1.2:0.6:0.1"),
+        ("score", "x", "--reference", "y", "--truncation", "0.6:1.2:0"),
+        ("score", "x", "--reference", "y", "--truncation", "0:2:0.0001"),
+        ("score", "x", "--reference", "y", "--truncation", "0.6:1.2"),
+        ("compare",),
         ("check",),
         ("bark",),
         (),
@@ -258,6 +393,20 @@ def test_a_wrong_argument_exits_with_2(arguments):
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     assert stop.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("0.8", (0.8,)),
+        ("0.6:1.2:0.1", (0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2)),
+        ("0.5:1:0.2", (0.5, 0.7, 0.9)),
+        ("1:1:0.1", (1.0,)),
+        ("0:0.3:0.1", (0.0, 0.1, 0.2, 0.3)),
+    ],
+)
+def test_truncations_include_both_ends_where_the_steps_meet_them(text, values):
+    assert truncations(text) == values
 
 
 @pytest.mark.parametrize(

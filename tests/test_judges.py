@@ -10,15 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
-from torchvision.models.inception import Inception3
 
 from bad_server import Answer, running
 from doggan.scoring import efficientnet, inception, judges
 from doggan.scoring.inception import InceptionPool3, WeightsFile, resize_like_tensorflow1
 from doggan.scoring.judges import default_cache, load_judge
 from doggan.support.errors import DogganError, InputError
+from peers import (
+    StockEfficientNet,
+    draw_images,
+    fidelity_inception,
+    random_inception_weights,
+)
 
 LAYERS = (
     *("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "Conv2d_3b_1x1", "Conv2d_4a_3x3"),
@@ -27,33 +31,6 @@ LAYERS = (
 )
 # Nothing listens on this port: connecting is refused at once, as without a network.
 NOWHERE = "http://127.0.0.1:1/pt_inception.pth"
-
-
-def make_images(count, height, width, seed=0):
-    """Smooth colour gradients under noise, [count, height, width, 3] uint8."""
-    random = np.random.default_rng(seed)
-    coarse = torch.from_numpy(random.random((count, 3, 4, 4)) * 255)
-    smooth = F.interpolate(coarse, size=(height, width), mode="bilinear").permute(0, 2, 3, 1)
-    noise = random.normal(0, 20, (count, height, width, 3))
-    return (smooth.numpy() + noise).clip(0, 255).astype(np.uint8)
-
-
-def random_weights():
-    """Inception's weights under their official names; activations keep their size throughout."""
-    with torch.device("meta"):
-        network = Inception3(num_classes=1008, aux_logits=False, init_weights=False)
-    random = torch.Generator().manual_seed(0)
-    state = {}
-    for name, value in network.state_dict().items():
-        shape = value.shape
-        if name.endswith("num_batches_tracked"):
-            state[name] = torch.tensor(0)
-        elif name.endswith(("bn.weight", "running_var")):
-            state[name] = 1 + 0.2 * torch.rand(shape, generator=random)
-        else:
-            scale = (2 / shape[1:].numel()) ** 0.5 if len(shape) > 1 else 0.1
-            state[name] = scale * torch.randn(shape, generator=random)
-    return state
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -69,7 +46,7 @@ def _one_thread():
 def weights(tmp_path_factory):
     """A weights file like the official one, of random numbers."""
     path = tmp_path_factory.mktemp("weights") / "pt_inception.pth"
-    torch.save(random_weights(), path)
+    torch.save(random_inception_weights(), path)
     return path
 
 
@@ -129,17 +106,13 @@ def outputs_of(module, images):
 @pytest.fixture(scope="module")
 def peer(weights):
     """torch-fidelity's extractor with the same weights."""
-    package = pytest.importorskip(
-        "torch_fidelity.feature_extractor_inceptionv3", reason="torch_fidelity is not installed"
-    )
-    return package.FeatureExtractorInceptionV3(
-        "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(weights)
-    )
+    pytest.importorskip("torch_fidelity", reason="torch_fidelity is not installed")
+    return fidelity_inception(weights)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (37, 90), (320, 305)])
 def test_inception_is_torch_fidelitys_layer_for_layer(inception_module, peer, size):
-    images = torch.from_numpy(make_images(2, *size))
+    images = torch.from_numpy(draw_images(2, *size))
     found, features = outputs_of(inception_module, images)
     expected, (expected_features,) = outputs_of(peer, images.permute(0, 3, 1, 2).contiguous())
     for name in LAYERS:
@@ -150,7 +123,7 @@ def test_inception_is_torch_fidelitys_layer_for_layer(inception_module, peer, si
 
 def test_the_maximum_in_the_last_block_matters(inception_module, monkeypatch):
     """With an average there the features are others: the comparison above can fail."""
-    images = torch.from_numpy(make_images(1, 64, 64))
+    images = torch.from_numpy(draw_images(1, 64, 64))
     with torch.inference_mode():
         right = inception_module(images)
         monkeypatch.setattr(inception._LastBlockE, "_pool", inception._BlockE._pool)
@@ -172,7 +145,7 @@ def test_resize_equals_torch_fidelitys_bit_for_bit():
         "torch_fidelity.interpolate_compat_tensorflow", reason="torch_fidelity is not installed"
     )
     for size in ((64, 64), (1, 1), (97, 33), (299, 299), (600, 128)):
-        images = torch.from_numpy(make_images(1, *size)).permute(0, 3, 1, 2).float()
+        images = torch.from_numpy(draw_images(1, *size)).permute(0, 3, 1, 2).float()
         expected = package.interpolate_bilinear_2d_like_tensorflow1x(
             images, size=(299, 299), align_corners=False
         )
@@ -180,7 +153,7 @@ def test_resize_equals_torch_fidelitys_bit_for_bit():
 
 
 def test_inception_in_bf16_stays_close(weights, inception_module):
-    images = torch.from_numpy(make_images(2, 64, 64))
+    images = torch.from_numpy(draw_images(2, 64, 64))
     judge = load_judge("inception", device="cpu", precision="bf16", weights=weights)
     assert judge.precision == "bf16"
     assert "bf16 moves the score" in judge.notice
@@ -193,21 +166,16 @@ def test_inception_in_bf16_stays_close(weights, inception_module):
 
 
 def stock_features(images):
-    """By the package's own network, unfused, in float32."""
-    package = pytest.importorskip(
+    pytest.importorskip(
         "efficientnet_lite_pytorch", reason="efficientnet_lite_pytorch is not installed"
     )
-    network = package.EfficientNet.from_name("efficientnet-lite0")
-    network.load_state_dict(efficientnet.read_package_weights()[1])
-    x = torch.from_numpy(images).permute(0, 3, 1, 2).float()
-    x = F.interpolate(x, size=224, mode="bilinear", align_corners=False)
     with torch.inference_mode():
-        return network.eval().extract_features((x - 127) / 128).mean((2, 3)).numpy()
+        return StockEfficientNet()(torch.from_numpy(images)).numpy()
 
 
 @pytest.mark.parametrize("size", [(64, 64), (50, 91), (300, 224)])
 def test_efficientnet_is_the_stock_network(efficientnet_judge, size):
-    images = make_images(2, *size)
+    images = draw_images(2, *size)
     found, expected = efficientnet_judge.features(images), stock_features(images)
     assert found.shape == (2, efficientnet_judge.dimensions)
     assert found.dtype == np.float32
@@ -216,7 +184,7 @@ def test_efficientnet_is_the_stock_network(efficientnet_judge, size):
 
 
 def test_efficientnet_in_bf16_stays_close(efficientnet_judge):
-    images = make_images(2, 64, 64)
+    images = draw_images(2, 64, 64)
     bf16 = load_judge("efficientnet-lite0", device="cpu", precision="bf16")
     error = relative_error(bf16.features(images), efficientnet_judge.features(images))
     assert 0 < error < 0.15
@@ -268,7 +236,7 @@ def test_own_weights_are_taken_with_a_warning(weights):
     assert "COMPARES WITH NOTHING" in judge.notice
     assert judge.weights_sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert (judge.eps, judge.dimensions, judge.precision) == (0.1, 2048, "fp32")
-    assert judge.features(make_images(1, 64, 64)).shape == (1, 2048)
+    assert judge.features(draw_images(1, 64, 64)).shape == (1, 2048)
 
 
 def test_own_weights_are_taken_by_auto_too(weights):
@@ -505,7 +473,7 @@ def test_other_images_are_refused(efficientnet_judge, images):
 
 
 def test_arrays_and_tensors_give_the_same_features(efficientnet_judge):
-    images = make_images(2, 20, 20)
+    images = draw_images(2, 20, 20)
     images.setflags(write=False)
     before = images.copy()
     features = efficientnet_judge.features(images)
@@ -514,7 +482,7 @@ def test_arrays_and_tensors_give_the_same_features(efficientnet_judge):
 
 
 def test_features_do_not_depend_on_the_batch(efficientnet_judge):
-    images = make_images(3, 64, 64)
+    images = draw_images(3, 64, 64)
     whole = efficientnet_judge.features(images)
     alone = np.concatenate([efficientnet_judge.features(image[None]) for image in images])
     assert relative_error(alone, whole) < 1e-5

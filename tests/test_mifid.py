@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from scipy import linalg
 
 from doggan.scoring import mifid
 from doggan.scoring.mifid import (
@@ -10,43 +9,16 @@ from doggan.scoring.mifid import (
     feature_statistics,
     frechet_distance,
     memorisation_distance,
+    nearest_neighbours,
     score_features,
 )
 from doggan.support.errors import InputError
+from peers import published_distance, published_fid, published_mifid
 
-# The literal formula says so where a case is singular; that it still agrees is what is tested.
+# The published formula says so where a case is singular; that it still agrees is what is tested.
 pytestmark = pytest.mark.filterwarnings("ignore:Matrix is singular")
 
 EPS = 0.1
-
-
-def literal_distance(generated, reference):
-    """As the organisers wrote it: dense, float64, minimum over the reference."""
-    generated = generated[np.sum(generated, axis=1) != 0]
-    reference = reference[np.sum(reference, axis=1) != 0]
-    generated = np.nan_to_num(generated / np.linalg.norm(generated, axis=1, keepdims=True))
-    reference = np.nan_to_num(reference / np.linalg.norm(reference, axis=1, keepdims=True))
-    return np.mean(np.min(1.0 - np.abs(np.matmul(generated, reference.T)), axis=1))
-
-
-def literal_fid(generated, reference):
-    """As the organisers wrote it: `np.cov` and the matrix square root of the product."""
-    mean1, cov1 = np.mean(generated, axis=0), np.cov(generated, rowvar=False)
-    mean2, cov2 = np.mean(reference, axis=0), np.cov(reference, rowvar=False)
-    root = linalg.sqrtm(cov1.dot(cov2))
-    if not np.isfinite(root).all():
-        offset = np.eye(len(cov1)) * 1e-6
-        root = linalg.sqrtm((cov1 + offset).dot(cov2 + offset))
-    if np.iscomplexobj(root):
-        assert np.allclose(np.diagonal(root).imag, 0, atol=1e-3)
-        root = root.real
-    shift = mean1 - mean2
-    return shift.dot(shift) + np.trace(cov1) + np.trace(cov2) - 2 * np.trace(root)
-
-
-def literal_mifid(generated, reference, eps):
-    distance = literal_distance(generated, reference)
-    return literal_fid(generated, reference) / ((distance if distance < eps else 1) + 1e-15)
 
 
 def make_features(count, dimensions, seed, mixed=True):
@@ -106,20 +78,20 @@ CASES = [
 @pytest.mark.parametrize("case", CASES)
 def test_fid_is_the_published_formula(case):
     generated, reference = case()
-    expected = literal_fid(generated, reference)
+    expected = published_fid(generated, reference)
     assert score_features(generated, reference, EPS).fid == pytest.approx(expected, rel=1e-6)
 
 
 def test_fid_of_full_rank_agrees_to_twelve_digits():
     generated, reference = healthy()
-    expected = literal_fid(generated, reference)
+    expected = published_fid(generated, reference)
     assert score_features(generated, reference, EPS).fid == pytest.approx(expected, rel=1e-11)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_distance_is_the_published_formula(case):
     generated, reference = case()
-    expected = literal_distance(generated, reference)
+    expected = published_distance(generated, reference)
     assert memorisation_distance(generated, reference) == pytest.approx(expected, rel=1e-9)
 
 
@@ -127,7 +99,7 @@ def test_distance_is_the_published_formula(case):
 def test_mifid_is_the_published_formula(eps):
     generated, reference = healthy()
     score = score_features(generated, reference, eps)
-    assert score.mifid == pytest.approx(literal_mifid(generated, reference, eps), rel=1e-9)
+    assert score.mifid == pytest.approx(published_mifid(generated, reference, eps), rel=1e-9)
     assert score.mifid == combine(score.fid, score.distance, eps)
 
 
@@ -154,9 +126,9 @@ def test_offset_is_added_only_where_the_root_is_not_finite(monkeypatch):
 
     def root(first, second):
         seen.append((first.copy(), second.copy()))
-        return np.nan if len(seen) == 1 else 2.0
+        return np.nan if len(seen) == 1 else 2.0, None
 
-    monkeypatch.setattr(mifid, "_trace_of_root", root)
+    monkeypatch.setattr(mifid, "_root", root)
     value = frechet_distance(np.zeros(2), np.eye(2), np.zeros(2), 4 * np.eye(2))
     assert np.array_equal(seen[1][0], (1 + 1e-6) * np.eye(2))
     assert np.array_equal(seen[1][1], (4 + 1e-6) * np.eye(2))
@@ -167,8 +139,8 @@ def test_a_root_that_lapack_gives_up_on_is_not_finite(monkeypatch):
     def fail(*_, **__):
         raise np.linalg.LinAlgError("did not converge")
 
-    monkeypatch.setattr(np.linalg, "eigvalsh", fail)
-    assert np.isnan(mifid._trace_of_root(np.eye(2), np.eye(2)))
+    monkeypatch.setattr(np.linalg, "eigh", fail)
+    assert np.isnan(mifid._root(np.eye(2), np.eye(2))[0])
 
 
 def test_statistics_are_those_of_numpy_across_blocks(monkeypatch):
@@ -195,7 +167,7 @@ def test_distance_takes_the_minimum_over_the_reference_for_each_generated_row():
     near = 1 - 1 / np.sqrt(1.01)
     assert memorisation_distance(generated, reference) == pytest.approx(near / 2, rel=1e-12)
     reversed_direction = memorisation_distance(reference, generated)
-    assert reversed_direction == pytest.approx(literal_distance(reference, generated), rel=1e-12)
+    assert reversed_direction == pytest.approx(published_distance(reference, generated), rel=1e-12)
     assert reversed_direction > 100 * near / 2
 
 
@@ -209,6 +181,18 @@ def test_rows_that_sum_to_zero_are_dropped_before_the_distance():
     reference = np.array([[1.0, 1.0], [0.0, 0.0]])
     expected = 1 - 1 / np.sqrt(2)  # of the first row alone
     assert memorisation_distance(generated, reference) == pytest.approx(expected, rel=1e-12)
+
+
+def test_neighbours_are_rows_of_the_reference_and_their_mean_is_the_distance():
+    generated = np.array([[0.0, 2.0], [0.5, -0.5], [3.0, 0.1]])  # the second sums to 0
+    reference = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, -1.0]])
+    distances, nearest = nearest_neighbours(generated, reference)
+    assert nearest.tolist() == [3, -1, 1]
+    assert np.isnan(distances[1])
+    assert distances[[0, 2]] == pytest.approx([0, 1 - 3 / np.hypot(3, 0.1)], abs=1e-15)
+    assert memorisation_distance(generated, reference) == np.nanmean(distances)
+    with pytest.raises(InputError, match="generated features are of 1 image"):
+        nearest_neighbours(generated[:1], reference)
 
 
 def test_distance_of_copies_is_zero_to_float64():
@@ -230,13 +214,20 @@ def test_distance_of_eps_counts_as_one():
     assert combine(50.0, 0.0, 0.1) == pytest.approx(50.0 / 1e-15)
 
 
+def test_two_images_have_a_score_and_an_interval():
+    score = score_features(make_features(2, 24, 1), make_features(2, 24, 2), EPS)
+    values = (score.fid, score.mifid, *score.fid_interval, *score.mifid_interval)
+    assert np.isfinite(values).all()
+    assert score.fid_interval[0] <= score.fid <= score.fid_interval[1]
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "uint8"])
 def test_any_real_type_is_taken_as_its_values(dtype):
     generated, reference = ((20 * features).astype(dtype) for features in healthy())
     score = score_features(generated, reference, EPS)
     wide = [features.astype(np.float64) for features in (generated, reference)]
-    assert score.fid == pytest.approx(literal_fid(*wide), rel=1e-9)
-    assert score.distance == pytest.approx(literal_distance(*wide), rel=1e-9)
+    assert score.fid == pytest.approx(published_fid(*wide), rel=1e-9)
+    assert score.distance == pytest.approx(published_distance(*wide), rel=1e-9)
 
 
 def test_inputs_are_left_as_they_were():

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -17,6 +18,11 @@ from doggan.support.deadline import Deadline
 from doggan.support.errors import InputError
 
 JUDGE = "efficientnet-lite0"
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 def silent(line):
@@ -65,6 +71,30 @@ def test_the_same_seed_gives_the_same_zip(photos, tmp_path, tiny_recipe):
         run(photos, tmp_path / name, tiny_recipe)
     zips = [(tmp_path / name / "images.zip").read_bytes() for name in ("a", "b")]
     assert zips[0] == zips[1]
+
+
+def test_a_second_run_finds_the_references_features(photos, tmp_path, tiny_recipe, monkeypatch):
+    labels, cards, lines = [], [], []
+    real = pipeline.extract_features
+
+    def extract(images, judge, *, deadline=None, label):
+        labels.append(label)
+        return real(images, judge, deadline=deadline, label=label)
+
+    monkeypatch.setattr(pipeline, "extract_features", extract)
+    for name in ("a", "b"):
+        result = run_competition(
+            [photos],
+            tmp_path / name,
+            tiny_recipe,
+            deadline=Deadline(None),
+            judge=JUDGE,
+            say=lines.append,
+        )
+        cards.append(replace(result.scorecard, seconds=0))
+    assert labels == ["reference", "generated", "generated"]
+    assert cards[0] == cards[1]
+    assert "The features of 12 reference images are at hand from an earlier score" in lines
 
 
 def test_training_leaves_time_for_what_follows(photos, tmp_path, tiny_recipe):

@@ -23,6 +23,11 @@ def make_images(count, seed, tint=0):
     return images
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
 @pytest.fixture
 def judge():
     return make_judge()
@@ -42,6 +47,10 @@ def test_the_numbers_are_those_of_the_features(card):
     assert (card.fid, card.distance, card.mifid) == pytest.approx(
         (expected.fid, expected.distance, expected.mifid), rel=1e-6
     )
+    assert card.fid_interval == pytest.approx(expected.fid_interval, rel=1e-6)
+    assert card.mifid_interval == pytest.approx(expected.mifid_interval, rel=1e-6)
+    assert card.fid_interval[0] < card.fid < card.fid_interval[1]
+    assert card.mifid_interval[0] < card.mifid < card.mifid_interval[1]
 
 
 def test_generated_and_reference_are_not_exchanged(judge):
@@ -65,6 +74,9 @@ def test_it_says_what_it_is_of(card, judge):
 def test_json_returns_the_same_card(card):
     assert Scorecard(**json.loads(card.to_json())) == card
     assert json.loads(card.to_json()) == card.as_dict()
+    assert len(json.loads(card.to_json())["fid_interval"]) == 2
+    assert Scorecard(**card.as_dict()) == card
+    assert hash(Scorecard(**card.as_dict())) == hash(card)
 
 
 def test_json_holds_no_nan(card):
@@ -93,9 +105,12 @@ def test_the_summary_begins_with_the_notice(card, judge):
 
 
 def test_the_summary_has_the_numbers(card):
-    text = replace(card, fid=12.5, distance=0.2, mifid=12.5, notice="").summary()
+    intervals = {"fid_interval": (11.5, 13.5), "mifid_interval": (11.25, 13.75)}
+    text = replace(card, fid=12.5, distance=0.2, mifid=12.5, notice="", **intervals).summary()
     assert "!" not in text
-    assert "MiFID     12.5000" in text
+    assert "MiFID     12.5000 (95%: 11.2500 to 13.7500)" in text
+    assert "FID       12.5000 (95%: 11.5000 to 13.5000)" in text
+    assert "intervals hold chance in which images were drawn; not FID's bias" in text
     assert "0.2000 (no penalty: eps 0.1)" in text
     assert "20 against 30 of dogs, crop 'full'" in text
     assert "(a penalty: eps 0.1)" in replace(card, distance=0.05).summary()

@@ -12,6 +12,7 @@ from doggan.support.errors import InputError
 if TYPE_CHECKING:
     from doggan.pipeline import RunResult
     from doggan.recipe import Recipe
+    from doggan.scoring.judges import Judge
 
 Say = Callable[[str], None]
 Outcome = tuple[dict, int]  # what --json prints, and the exit code
@@ -117,24 +118,89 @@ def check(args: argparse.Namespace, say: Say) -> Outcome:
 def score(args: argparse.Namespace, say: Say) -> Outcome:
     from doggan.data.build import read_reference
     from doggan.data.images import load_images
-    from doggan.scoring.judges import load_judge
     from doggan.scoring.scorecard import score_images
-    from doggan.support.device import choose_device
+    from doggan.scoring.sweep import is_run
     from doggan.support.files import write_json
 
-    images = load_images(args.images)
-    reference, name = read_reference(args.reference)
-    judge = load_judge(
-        args.judge,
-        device=choose_device(args.device),
-        precision=args.precision,
-        weights=args.weights,
-    )
-    scorecard = score_images(images, reference, judge, reference_name=name)
-    say(scorecard.summary())
+    if args.truncation and not is_run(args.images):
+        raise InputError(
+            f"{args.images} is neither a run's folder nor its generator.safetensors, "
+            "and --truncation needs one"
+        )
+    if is_run(args.images):
+        result, summary = _score_run(args, say)
+    else:
+        images = load_images(args.images)
+        reference, name = read_reference(args.reference)
+        scorecard = score_images(images, reference, _judge(args), reference_name=name)
+        result, summary = scorecard.as_dict(), scorecard.summary()
+    say(summary)
     if args.out:
-        write_json(args.out, scorecard.as_dict())
-    return scorecard.as_dict(), 0
+        write_json(args.out, result)
+    return result, 0
+
+
+def _score_run(args: argparse.Namespace, say: Say) -> tuple[dict, str]:
+    """The result and the summary of one truncation, or of a sweep of several."""
+    from doggan.data.build import read_reference
+    from doggan.gan.generator_file import load_generator
+    from doggan.scoring import sweep
+    from doggan.support.device import choose_device
+
+    generator, recipe = load_generator(args.images, choose_device(args.device))
+    reference, name = read_reference(args.reference)
+    first = args.seed or 0
+    truncations = args.truncation or (recipe.submission.truncation,)
+    scorecards = {}
+    for truncation, scorecard in sweep.score_truncations(
+        generator,
+        range(first, first + recipe.submission.count),
+        truncations,
+        reference,
+        _judge(args),
+        reference_name=name,
+    ):
+        if len(truncations) == 1:
+            return scorecard.as_dict(), scorecard.summary()
+        say(f"truncation {truncation:g}: MiFID {scorecard.mifid:.2f}")
+        scorecards[truncation] = scorecard
+    ranking = sweep.rank_truncations(scorecards)
+    return ranking.as_dict(), sweep.summarise_sweep(ranking)
+
+
+def neighbours(args: argparse.Namespace, say: Say) -> Outcome:
+    from doggan.data.build import read_reference
+    from doggan.data.images import load_images
+    from doggan.reporting.neighbours_picture import draw_neighbours
+    from doggan.reporting.pictures import save_picture
+    from doggan.scoring.neighbours import find_neighbours, reference_names
+    from doggan.scoring.sweep import is_run
+
+    path = _beside(args.images, "images.zip") if is_run(args.images) else args.images
+    images = load_images(path)
+    reference, name = read_reference(args.reference)
+    found = find_neighbours(
+        images,
+        reference,
+        _judge(args),
+        reference_name=name,
+        reference_names=reference_names(args.reference),
+    )
+    out = args.out or path.absolute().with_name(f"{path.absolute().stem}-neighbours.png")
+    save_picture(draw_neighbours(found, images, reference, args.count), out)
+    say(f"{found.summary(args.count)}\n{out}: the picture")
+    return {"picture": str(out), **found.as_dict(args.count)}, 0
+
+
+def compare(args: argparse.Namespace, say: Say) -> Outcome:
+    from doggan.scoring import comparison
+    from doggan.scoring.scorecard_file import read_scorecard
+
+    entries = [comparison.Entry(str(path), read_scorecard(path)) for path in args.entries]
+    rankings = comparison.compare(entries)
+    say(comparison.summarise(rankings))
+    groups = [ranking.as_dict() for ranking in rankings]
+    return {"groups": groups, "differ_in": comparison.differing_conditions(rankings)}, 0
 
 
 def run(args: argparse.Namespace, say: Say) -> Outcome:
@@ -196,6 +262,18 @@ def _run_recipe(args: argparse.Namespace, say: Say) -> "Recipe":
         recipe = replace(recipe, train=replace(recipe.train, images=args.images))
     say(recipe_to_toml(recipe))
     return recipe
+
+
+def _judge(args: argparse.Namespace) -> "Judge":
+    from doggan.scoring.judges import load_judge
+    from doggan.support.device import choose_device
+
+    return load_judge(
+        args.judge,
+        device=choose_device(args.device),
+        precision=args.precision,
+        weights=args.weights,
+    )
 
 
 def _load(name_or_file: str, overrides: list[str] | None = None) -> "Recipe":

@@ -18,6 +18,7 @@ from doggan.gan.sampler import sample_seeds
 from doggan.gan.trainer import GRID_COLUMNS, GRID_ROWS, TrainingResult, check_run_folder, train
 from doggan.recipe import Recipe, recipe_to_toml
 from doggan.reporting.pictures import make_grid, save_picture
+from doggan.scoring.cache import cache_entry
 from doggan.scoring.features import DeadlineExpiredError, extract_features, measure_rate
 from doggan.scoring.judges import Judge, load_judge
 from doggan.scoring.mifid import score_features
@@ -199,13 +200,17 @@ def _measure_zip(folder: Path, recipe: Recipe, device: str) -> float:
     count = min(MEASURED_IMAGES, recipe.submission.count)
     generator, _ = make_networks(recipe.networks, side=64, channels=3, seed=recipe.seed)
     generator = generator.eval().to(choose_device(device))
+    random = np.random.default_rng(0)
+
+    def noise() -> Iterator[np.ndarray]:
+        # What an untrained generator makes compresses too well to stand for trained images.
+        for batch in sample_seeds(generator, range(count), truncation=1.0):
+            yield random.integers(0, 256, batch.shape, np.uint8)
+
     with tempfile.TemporaryDirectory(dir=folder, prefix=".measure.") as scratch:
-        batches = sample_seeds(generator, range(count), 1.0)
-        next(batches)  # the first batch pays for what is set up once
+        next(noise())  # the first batch pays for what is set up once
         started = time.perf_counter()
-        write_submission(
-            sample_seeds(generator, range(count), 1.0), Path(scratch) / "zip", count=count
-        )
+        write_submission(noise(), Path(scratch) / "zip", count=count)
         return (time.perf_counter() - started) * recipe.submission.count / count
 
 
@@ -228,17 +233,25 @@ def _prepare_scoring(
     images, name = read_reference(sources)
     if len(images) < 2:
         return "a score needs 2 reference images or more"
+    entry = cache_entry(images, judge, say=say)
+    reference = entry.read()
     rate = measure_rate(judge, side=64)
-    needed = (len(images) + count) / rate * MARGIN
+    extraction = count / rate
+    to_judge = count if reference is not None else len(images) + count
+    needed = to_judge / rate * MARGIN
     if needed > SCORING_SHARE * deadline.remaining():
         return (
-            f"{judge.name} would take {format_duration(needed)} for {len(images) + count:,} "
+            f"{judge.name} would take {format_duration(needed)} for {to_judge:,} "
             f"images, of {format_duration(deadline.remaining())} left"
         )
-    say(f"Looking at {len(images):,} reference images with {judge.name}")
-    started = time.perf_counter()
-    reference = extract_features(images, judge, label="reference")
-    extraction = (time.perf_counter() - started) / len(images) * count
+    if reference is None:
+        say(f"Looking at {len(images):,} reference images with {judge.name}")
+        started = time.perf_counter()
+        reference = extract_features(images, judge, label="reference")
+        extraction = (time.perf_counter() - started) / len(images) * count
+        entry.write(reference)
+    else:
+        say(f"The features of {len(images):,} reference images are at hand from an earlier score")
     return _Scoring(
         judge=judge,
         reference=reference,

@@ -66,10 +66,10 @@ class TrainRecipe:
 
     images: int = 12_000_000
     interval_images: int = 20_000
-    batch_size: int = 64
-    learning_rate_generator: float = 2e-4
-    learning_rate_discriminator: float = 2e-4
-    beta1: float = 0.5
+    batch_size: int = 32
+    learning_rate_generator: float = 5e-4
+    learning_rate_discriminator: float = 5e-4
+    beta1: float = 0.3
     beta2: float = 0.999
     real_label: float = 0.9
     ema_half_life_images: float = 20_000

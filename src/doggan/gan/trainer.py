@@ -80,7 +80,7 @@ def train(
     interval = _Interval(place)
     stopped_by = "images" if state.images_seen >= options.images else ""
 
-    with stop_request() as stop, _progress_bar(state.images_seen, options.images) as bar:
+    with stop_request() as stop, _progress_bar() as bar:
         while not stopped_by:
             started = time.perf_counter()
 
@@ -114,11 +114,11 @@ def train(
                 stopped_by = "time limit"
 
             # Show, log, draw and save.
-            bar.update(len(real))
             at_interval = state.images_seen % options.interval_images < len(real)
             if at_interval or stopped_by or interval.steps % 10 == 0:
                 row = interval.row(state)
                 bar.set_postfix_str(_postfix(row, options.images, deadline), refresh=False)
+                bar.update(_progress(state.images_seen, options.images, deadline) - bar.n)
             if at_interval or stopped_by:
                 keeper.save(state, row)
                 interval = _Interval(place)
@@ -287,21 +287,21 @@ def _autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, AUTOCAST_TYPES[precision], enabled=precision != "fp32")
 
 
-def _progress_bar(images_seen: int, images: int) -> tqdm:
-    layout = "{desc}: {percentage:3.0f}%|{bar:12}| {n:,} images [{elapsed}, {rate_fmt}{postfix}]"
-    return tqdm(
-        desc="train",
-        initial=images_seen,
-        total=images,
-        unit=" images",
-        mininterval=0.5,
-        bar_format=layout,
-    )
+def _progress_bar() -> tqdm:
+    """A bar from 0 to 1, since a run may end by its images or by its time."""
+    layout = "{desc}: {percentage:3.0f}%|{bar:12}| {elapsed}{postfix}"
+    return tqdm(desc="train", total=1.0, mininterval=0.5, bar_format=layout)
+
+
+def _progress(images_seen: int, images: int, deadline: Deadline) -> float:
+    by_time = deadline.elapsed() / deadline.seconds if deadline.seconds > 0 else 1.0
+    return min(1.0, max(images_seen / images, by_time))
 
 
 def _postfix(row: dict, images: int, deadline: Deadline) -> str:
     left = min((images - row["images"]) / row["images_per_second"], deadline.remaining())
     return (
-        f"D {row['loss_d']:.2f} G {row['loss_g']:.2f}, D right on {row['accuracy_real']:.0%} of "
-        f"real, {row['accuracy_fake']:.0%} of fake, {format_duration(left)} left"
+        f"{format_duration(left)} left, {row['images']:,} images, "
+        f"{row['images_per_second']:.0f}/s, D {row['loss_d']:.2f} G {row['loss_g']:.2f}, "
+        f"D right on {row['accuracy_real']:.0%} of real, {row['accuracy_fake']:.0%} of fake"
     )

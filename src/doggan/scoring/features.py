@@ -31,7 +31,7 @@ def extract_features(
     given. A bar named `label` goes to stderr where a label is given.
     Raises InputError for other images and for none, DeadlineExpiredError once `deadline` is over.
     """
-    _check_images(images)
+    check_images(images)
     features = np.empty((len(images), judge.dimensions), np.float32)
     step = batch_size or judge.batch_size
     with tqdm(total=len(images), desc=label, unit="image", disable=label is None) as bar:
@@ -62,7 +62,8 @@ def measure_rate(judge: Judge, side: int) -> float:
     return count / elapsed
 
 
-def _check_images(images: np.ndarray) -> None:
+def check_images(images: np.ndarray) -> None:
+    """Raises InputError for anything but images [N, H, W, 1 or 3] uint8, one or more."""
     shaped = getattr(images, "ndim", 0) == 4 and images.shape[3] in (1, 3)
     if not shaped or images.dtype != np.uint8 or 0 in images.shape:
         found = getattr(images, "dtype", type(images).__name__)

@@ -1,4 +1,4 @@
-"""The competition's mathematics, in NumPy alone: features in, numbers out.
+"""The competition's mathematics, in NumPy and SciPy: features in, numbers out.
 
 The formulas are the organisers' (jybai/generative-memorization-benchmark,
 `src/competition_scoring.py`):
@@ -16,7 +16,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import linalg
 
+from doggan.scoring.interval import (
+    Interval,
+    fid_influence,
+    interval,
+    mean_influence,
+    ratio_influence,
+)
 from doggan.support.errors import InputError
 
 _DIVISION_EPS = 1e-15
@@ -31,11 +39,17 @@ _REFERENCE_ROWS = 1024
 
 @dataclass(frozen=True)
 class MiFIDScore:
-    """`fid` >= 0 up to rounding; `distance` in [0, 1] before the threshold; `mifid` their score."""
+    """`fid` >= 0 up to rounding; `distance` in [0, 1] before the threshold; `mifid` their score.
+
+    The intervals (low, high) hold 95% of what chance in the draw of the generated images does;
+    `doggan.scoring.interval` says what they cover and what not.
+    """
 
     fid: float
     distance: float
     mifid: float
+    fid_interval: Interval
+    mifid_interval: Interval
 
 
 def score_features(generated: np.ndarray, reference: np.ndarray, eps: float) -> MiFIDScore:
@@ -46,9 +60,20 @@ def score_features(generated: np.ndarray, reference: np.ndarray, eps: float) -> 
     features that are zero throughout.
     """
     generated, reference = _checked_pair(generated, reference)
-    fid = frechet_distance(*feature_statistics(generated), *feature_statistics(reference))
-    distance = memorisation_distance(generated, reference)
-    return MiFIDScore(fid, distance, combine(fid, distance, eps))
+    mean, covariance = feature_statistics(generated)
+    reference_mean, reference_covariance = feature_statistics(reference)
+    fid, transport = _frechet(mean, covariance, reference_mean, reference_covariance)
+    distances, _ = _nearest(generated, reference)
+    distance = float(np.nanmean(distances))
+    influence = mifid_influence = fid_influence(generated, mean, reference_mean, transport)
+    if distance < eps:
+        mifid_influence = ratio_influence(
+            fid, influence, distance + _DIVISION_EPS, mean_influence(distances)
+        )
+    mifid = combine(fid, distance, eps)
+    return MiFIDScore(
+        fid, distance, mifid, interval(fid, influence), interval(mifid, mifid_influence)
+    )
 
 
 def combine(fid: float, distance: float, eps: float) -> float:
@@ -94,36 +119,29 @@ def frechet_distance(
 
     1e-6 I is added to both covariances only where the root is not finite, as published.
     """
-    trace = _trace_of_root(covariance1, covariance2)
-    if not np.isfinite(trace):
-        offset = _SINGULAR_OFFSET * np.eye(len(mean1))
-        trace = _trace_of_root(covariance1 + offset, covariance2 + offset)
-    shift = mean1 - mean2
-    fid = shift @ shift + np.trace(covariance1) + np.trace(covariance2) - 2 * trace
-    if not np.isfinite(fid):
-        raise InputError(
-            "FID is not finite: the means or covariances hold NaN, infinity or values too large"
-        )
-    return float(fid)
+    return _frechet(mean1, covariance1, mean2, covariance2)[0]
 
 
 def memorisation_distance(generated: np.ndarray, reference: np.ndarray) -> float:
     """Mean over GENERATED rows of the least 1 - |cosine| to any reference row; [N, D], [M, D].
 
-    Rows that sum to 0 are dropped first. The nearest rows are searched for in float32, block by
-    block, and only the distances to them are then taken in float64: the mean is exact but for
-    neighbours that tie within float32's 1e-7, where either will do.
     Raises InputError as `score_features` does.
     """
-    generated, reference = _checked_pair(generated, reference)
-    generated_rows = _rows_that_count(generated, "generated")
-    reference_rows = _rows_that_count(reference, "reference")
-    total = 0.0
-    for start in range(0, len(generated_rows), _GENERATED_ROWS):
-        rows = generated_rows[start : start + _GENERATED_ROWS]
-        nearest = _nearest_rows(generated[rows], reference, reference_rows)
-        total += _paired_distances(generated, rows, reference, nearest).sum()
-    return float(total / len(generated_rows))
+    return float(np.nanmean(nearest_neighbours(generated, reference)[0]))
+
+
+def nearest_neighbours(
+    generated: np.ndarray, reference: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """For [N, D] against [M, D]: distances [N] float64, 1 - |cosine|, and rows [N] of `reference`.
+
+    Rows that sum to 0 are dropped first: a generated one has distance NaN and row -1, a reference
+    one is nobody's neighbour. The nearest rows are searched for in float32, block by block, and
+    only the distances to them are then taken in float64: they are exact but for neighbours that
+    tie within float32's 1e-7, where either will do.
+    Raises InputError as `score_features` does.
+    """
+    return _nearest(*_checked_pair(generated, reference))
 
 
 def _checked_pair(generated, reference) -> tuple[np.ndarray, np.ndarray]:
@@ -166,25 +184,63 @@ def _float64_blocks(features: np.ndarray) -> Iterator[np.ndarray]:
         yield features[start : start + _STATISTICS_ROWS].astype(np.float64)
 
 
-def _trace_of_root(first: np.ndarray, second: np.ndarray) -> float:
-    """tr((S1 S2)^(1/2)) of two covariances; NaN where LAPACK does not get there."""
+def _frechet(
+    mean1: np.ndarray, covariance1: np.ndarray, mean2: np.ndarray, covariance2: np.ndarray
+) -> tuple[float, np.ndarray]:
+    """The Frechet distance, and `_root`'s transport."""
+    trace, transport = _root(covariance1, covariance2)
+    if not np.isfinite(trace):
+        offset = _SINGULAR_OFFSET * np.eye(len(mean1))
+        trace, transport = _root(covariance1 + offset, covariance2 + offset)
+    shift = mean1 - mean2
+    fid = shift @ shift + np.trace(covariance1) + np.trace(covariance2) - 2 * trace
+    if not np.isfinite(fid):
+        raise InputError(
+            "FID is not finite: the means or covariances hold NaN, infinity or values too large"
+        )
+    return float(fid), transport
+
+
+def _root(first: np.ndarray, second: np.ndarray) -> tuple[float, np.ndarray]:
+    """tr((S1 S2)^(1/2)) of two covariances, NaN where LAPACK does not get there; and T [D, rank].
+
+    A = T T' is the optimal transport map: A S1 A = S2, on the span of S1 where S1 is singular.
+    With L' S2 L = U diag(w) U', it is (L^-1)' U diag(w^(1/2)) U' L^-1.
+    """
     try:
-        factor = _factor(first)
+        factor, inverse = _factor(first)
         with np.errstate(invalid="ignore", over="ignore"):
-            eigenvalues = np.linalg.eigvalsh(factor.T @ second @ factor)
+            values, vectors = np.linalg.eigh(factor.T @ second @ factor)
     except np.linalg.LinAlgError:
-        return np.nan
-    return float(np.sqrt(eigenvalues.clip(min=0)).sum())
+        return np.nan, np.empty((len(first), 0))
+    roots = np.sqrt(values.clip(min=0))
+    vectors *= np.sqrt(roots)
+    return float(roots.sum()), inverse @ vectors
 
 
-def _factor(covariance: np.ndarray) -> np.ndarray:
-    """L [D, rank] with L L' = `covariance`."""
+def _factor(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """L [D, rank] with L L' = `covariance`, and its inverse, transposed: [D, rank]."""
     try:
-        return np.linalg.cholesky(covariance)
+        factor = np.linalg.cholesky(covariance)
+        inverse, _ = linalg.lapack.dtrtri(factor, lower=1)
+        return factor, inverse.T
     except np.linalg.LinAlgError:
         values, vectors = np.linalg.eigh(covariance)
         kept = values > values[-1] * len(values) * np.finfo(np.float64).eps
-        return vectors[:, kept] * np.sqrt(values[kept])
+        roots = np.sqrt(values[kept])
+        return vectors[:, kept] * roots, vectors[:, kept] / roots
+
+
+def _nearest(generated: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    generated_rows = _rows_that_count(generated, "generated")
+    reference_rows = _rows_that_count(reference, "reference")
+    distances = np.full(len(generated), np.nan)
+    nearest = np.full(len(generated), -1, np.intp)
+    for start in range(0, len(generated_rows), _GENERATED_ROWS):
+        rows = generated_rows[start : start + _GENERATED_ROWS]
+        nearest[rows] = _nearest_rows(generated[rows], reference, reference_rows)
+        distances[rows] = _paired_distances(generated, rows, reference, nearest[rows])
+    return distances, nearest
 
 
 def _rows_that_count(features: np.ndarray, what: str) -> np.ndarray:

@@ -4,11 +4,14 @@ import json
 import textwrap
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 
 from doggan import __version__
+from doggan.scoring.cache import Say, extract_reference, say_on_stderr
 from doggan.scoring.features import extract_features
+from doggan.scoring.interval import Interval
 from doggan.scoring.judges import Judge
 from doggan.scoring.mifid import score_features
 from doggan.support.deadline import Deadline
@@ -21,6 +24,12 @@ KAGGLE_REFERENCE_IMAGES = (20_579, 20_580)
 
 # Below this mean distance, float32 features of the same images; MiFID divides by it.
 _SAME_IMAGES_DISTANCE = 1e-6
+# What `doggan.scoring.interval` says at length.
+_COVERED = (
+    "intervals hold chance in which images were drawn; not FID's bias with their number,\n"
+    "          the reference's choice, another training, or a distance that crosses eps"
+)
+_INTERVALS = ("fid_interval", "mifid_interval")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +40,17 @@ class Scorecard:
     `weights_sha256` are the judge's; `reference` says in words which images, and how cropped.
     `comparable_with_kaggle`: Kaggle's judge, and as many images of either kind as Kaggle has.
     `notice` holds what people must read beside the number, "" where there is nothing.
+    The intervals (low, high) hold 95% of what chance in the draw of the generated images does:
+    entries whose intervals overlap are not ranked by them. They leave out FID's bias with the
+    number of images, the choice of reference, another training's seed, and an `eps` so near that
+    another draw falls on its other side.
     """
 
     fid: float
+    fid_interval: Interval
     distance: float
     mifid: float
+    mifid_interval: Interval
     eps: float
     judge: str
     weights_sha256: str
@@ -49,9 +64,13 @@ class Scorecard:
     seconds: float
     doggan: str = __version__
 
+    def __post_init__(self):
+        for name in _INTERVALS:  # lists, where they come from JSON
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+
     def as_dict(self) -> dict:
-        """What `to_json` writes."""
-        return asdict(self)
+        """What `to_json` writes; `Scorecard(**...)` takes it back."""
+        return asdict(self) | {name: list(getattr(self, name)) for name in _INTERVALS}
 
     def to_json(self) -> str:
         """Indented JSON, without NaN or infinity."""
@@ -61,13 +80,14 @@ class Scorecard:
         """Some lines for people; a notice stands first, framed."""
         counted = "a penalty" if self.distance < self.eps else "no penalty"
         lines = [
-            f"MiFID     {self.mifid:.4f}",
-            f"FID       {self.fid:.4f}",
+            f"MiFID     {self.mifid:.4f} (95%: {_in_words(self.mifid_interval)})",
+            f"FID       {self.fid:.4f} (95%: {_in_words(self.fid_interval)})",
             f"distance  {self.distance:.4f} ({counted}: eps {self.eps})",
             f"judge     {self.judge}, {self.precision}, weights {self.weights_sha256[:8]}, "
             f"{self.resize}",
             f"images    {self.generated_images:,} against {self.reference_images:,} of "
             f"{self.reference}",
+            _COVERED,
         ]
         if self.notice:
             notice = textwrap.wrap(self.notice, 78, initial_indent="!! ", subsequent_indent="!! ")
@@ -82,20 +102,23 @@ def score_images(
     *,
     reference_name: str,
     deadline: Deadline | None = None,
+    cache: Path | None = None,
+    say: Say = say_on_stderr,
 ) -> Scorecard:
     """Scores [N, H, W, C] uint8 images against [M, H, W, C] uint8; C is 1 or 3.
 
     `reference_name` says which images, and how cropped, and goes into the scorecard. Bars on
-    stderr show how far it is.
+    stderr show how far it is. The reference's features are kept for the next score in the folder
+    `cache` (`~/.cache/doggan` by default); `say` gets a line where that fails.
     Raises InputError for images that cannot be scored, fewer than two of either, and generated
     images that are the reference images; DeadlineExpiredError once `deadline` is over.
     """
     _check_counts(generated, reference)
     start = time.monotonic()
-    reference_features, generated_features = (
-        extract_features(images, judge, deadline=deadline, label=label)
-        for images, label in ((reference, "reference"), (generated, "generated"))
+    reference_features = extract_reference(
+        reference, judge, cache=cache, deadline=deadline, say=say
     )
+    generated_features = extract_features(generated, judge, deadline=deadline, label="generated")
     return score_extracted(
         generated_features,
         reference_features,
@@ -128,8 +151,10 @@ def score_extracted(
     differences = _differences_from_kaggle(*counts)
     return Scorecard(
         fid=score.fid,
+        fid_interval=score.fid_interval,
         distance=score.distance,
         mifid=score.mifid,
+        mifid_interval=score.mifid_interval,
         eps=judge.eps,
         judge=judge.name,
         weights_sha256=judge.weights_sha256,
@@ -142,6 +167,10 @@ def score_extracted(
         notice="; ".join(filter(None, [judge.notice, *differences])),
         seconds=round(seconds + time.monotonic() - start, 3),
     )
+
+
+def _in_words(interval: Interval) -> str:
+    return f"{interval[0]:.4f} to {interval[1]:.4f}"
 
 
 def _check_counts(generated: np.ndarray, reference: np.ndarray) -> None:

@@ -1,0 +1,188 @@
+"""Several scorecards side by side: which may be compared at all, and which are within noise."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from doggan.scoring.interval import Interval
+from doggan.scoring.scorecard import Scorecard
+
+# Two scores are numbers of one kind only where all of this is the same. The count of generated
+# images is among it, for FID falls as that count grows.
+CONDITIONS = (
+    "judge",
+    "precision",
+    "weights_sha256",
+    "resize",
+    "eps",
+    "generated_images",
+    "reference_images",
+    "reference",
+)
+_HEADER = ("rank", "entry", "MiFID", "95% interval", "FID", "95% interval", "distance", "")
+_INTERVALS_COVER = (
+    "intervals cover which images were drawn, not another training, nor FID's bias with their count"
+)
+_RIGHT = ("MiFID", "FID", "distance")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A scorecard and what to call it."""
+
+    name: str
+    scorecard: Scorecard
+
+    @property
+    def conditions(self) -> tuple:
+        """The values of `CONDITIONS`."""
+        return tuple(getattr(self.scorecard, name) for name in CONDITIONS)
+
+    def overlaps(self, other: "Entry") -> bool:
+        """Whether both intervals of MiFID share a value."""
+        one, two = self.scorecard.mifid_interval, other.scorecard.mifid_interval
+        return one[0] <= two[1] and two[0] <= one[1]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Entries of the same conditions, in the order they are to be shown.
+
+    Entries whose 95% intervals of MiFID overlap are within noise, and nobody knows which of them
+    is better. A rank is therefore a span: from behind all that lie wholly below the entry to
+    before all that lie wholly above it. The spans of two entries within noise always overlap.
+    """
+
+    entries: tuple[Entry, ...]
+
+    @property
+    def best(self) -> Entry:
+        """The entry of least MiFID."""
+        return min(self.entries, key=lambda entry: entry.scorecard.mifid)
+
+    def rank(self, entry: Entry) -> tuple[int, int]:
+        """The best and the worst rank the entry may have."""
+        low, high = entry.scorecard.mifid_interval
+        spans = [other.scorecard.mifid_interval for other in self.entries]
+        better = sum(other_high < low for _, other_high in spans)
+        worse = sum(high < other_low for other_low, _ in spans)
+        return 1 + better, len(spans) - worse
+
+    def within_noise_of(self, entry: Entry) -> list[Entry]:
+        """The other entries whose intervals overlap with this one's."""
+        return [other for other in self.entries if other is not entry and other.overlaps(entry)]
+
+    def clusters(self) -> list[list[Entry]]:
+        """The largest sets of two or more entries that are all within noise of each other."""
+        # Intervals that overlap in pairs have a point in common: the low end of one of them.
+        spans = [entry.scorecard.mifid_interval for entry in self.entries]
+        sets = {
+            frozenset(index for index, (low, high) in enumerate(spans) if low <= start <= high)
+            for start, _ in spans
+        }
+        largest = [
+            members
+            for members in sets
+            if len(members) > 1 and not any(members < other for other in sets)
+        ]
+        return [
+            [self.entries[index] for index in members] for members in sorted(map(sorted, largest))
+        ]
+
+    def table(self) -> str:
+        """Aligned lines for people: the conditions, a line an entry, and what is within noise."""
+        rows = [_HEADER, *(self._row(entry) for entry in self.entries)]
+        lines = [_describe(self.entries[0].scorecard), *_align(rows)]
+        lines.append(_INTERVALS_COVER)
+        for members in self.clusters():
+            names = ", ".join(entry.name for entry in members)
+            lines.append(f"within noise, not ranked apart: {names}")
+        return "\n".join(lines)
+
+    def as_dict(self) -> dict:
+        """For --json; `rank` is [best, worst]."""
+        conditions = self.entries[0].conditions
+        return {
+            "conditions": dict(zip(CONDITIONS, conditions, strict=True)),
+            "entries": [
+                {
+                    "name": entry.name,
+                    "rank": list(self.rank(entry)),
+                    "within_noise_of": [other.name for other in self.within_noise_of(entry)],
+                    "scorecard": entry.scorecard.as_dict(),
+                }
+                for entry in self.entries
+            ],
+            "best": self.best.name,
+        }
+
+    def _row(self, entry: Entry) -> tuple[str, ...]:
+        card = entry.scorecard
+        return (
+            _format_rank(self.rank(entry)),
+            entry.name,
+            f"{card.mifid:.2f}",
+            _format_interval(card.mifid_interval),
+            f"{card.fid:.2f}",
+            _format_interval(card.fid_interval),
+            f"{card.distance:.4f}",
+            "penalty" if card.distance < card.eps else "",
+        )
+
+
+def compare(entries: Sequence[Entry]) -> list[Ranking]:
+    """One ranking, least MiFID first, for each set of conditions, in the order of their entries."""
+    groups: dict[tuple, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(entry.conditions, []).append(entry)
+    return [
+        Ranking(tuple(sorted(group, key=lambda entry: entry.scorecard.mifid)))
+        for group in groups.values()
+    ]
+
+
+def differing_conditions(rankings: Sequence[Ranking]) -> list[str]:
+    """In which of `CONDITIONS` the rankings are not all alike."""
+    values = zip(*(ranking.entries[0].conditions for ranking in rankings), strict=True)
+    return [name for name, found in zip(CONDITIONS, values, strict=True) if len(set(found)) > 1]
+
+
+def summarise(rankings: Sequence[Ranking]) -> str:
+    """Every ranking's table, and why there are several."""
+    text = "\n\n".join(ranking.table() for ranking in rankings)
+    if len(rankings) > 1:
+        text += (
+            f"\n\n{len(rankings)} groups, which differ in "
+            f"{', '.join(name.replace('_', ' ') for name in differing_conditions(rankings))}: "
+            "scores of different groups do not compare"
+        )
+    return text
+
+
+def _describe(card: Scorecard) -> str:
+    kaggle = "" if card.comparable_with_kaggle else "; not comparable with Kaggle's board"
+    return (
+        f"{card.judge}, {card.precision}, weights {card.weights_sha256[:8]}, {card.resize}; "
+        f"{card.generated_images:,} images each against {card.reference_images:,} of "
+        f"{card.reference}{kaggle}"
+    )
+
+
+def _format_rank(rank: tuple[int, int]) -> str:
+    first, last = rank
+    return str(first) if first == last else f"{first}-{last}"
+
+
+def _format_interval(interval: Interval) -> str:
+    return f"{interval[0]:.2f} to {interval[1]:.2f}"
+
+
+def _align(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    cells = (
+        (
+            cell.rjust(width) if title in _RIGHT else cell.ljust(width)
+            for cell, width, title in zip(row, widths, _HEADER, strict=True)
+        )
+        for row in rows
+    )
+    return ["  ".join(line).rstrip() for line in cells]
