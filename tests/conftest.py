@@ -24,6 +24,12 @@ TINY = (
 )
 
 
+@pytest.fixture(autouse=True)
+def empty_cache(tmp_path_factory, monkeypatch):
+    """A cache folder of the test's own: the user's is neither read nor filled."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture
 def tiny_recipe():
     """A recipe that trains in a second."""

@@ -37,11 +37,6 @@ def doggan(*arguments):
     return main([str(argument) for argument in arguments])
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
 @pytest.fixture
 def run_folder(photos, tmp_path, capsys):
     assert doggan("build", photos, "--out", tmp_path / "set") == 0

@@ -155,8 +155,8 @@ def test_distance_is_the_same_across_blocks(monkeypatch):
     generated, reference = healthy()
     generated[5] = reference[9] = 0
     whole = memorisation_distance(generated, reference)
-    for name in ("_STATISTICS_ROWS", "_GENERATED_ROWS", "_REFERENCE_ROWS"):
-        monkeypatch.setattr(mifid, name, 11)
+    for name in ("_STATISTICS_ROWS", "_GENERATED_ROWS", "_COSINE_ROWS", "_REFERENCE_ROWS"):
+        monkeypatch.setattr(mifid, name, 23 if name == "_GENERATED_ROWS" else 11)
     assert memorisation_distance(generated, reference) == pytest.approx(whole, rel=1e-12)
 
 

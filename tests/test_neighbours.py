@@ -21,11 +21,6 @@ from doggan.support.errors import InputError
 from test_features import make_judge
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
 def make_images(count, seed, side=4, channels=3):
     return np.random.default_rng(seed).integers(0, 256, (count, side, side, channels), np.uint8)
 

@@ -20,11 +20,6 @@ from doggan.support.errors import InputError
 JUDGE = "efficientnet-lite0"
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
 def silent(line):
     pass
 

@@ -23,11 +23,6 @@ def make_images(count, seed, tint=0):
     return images
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-
-
 @pytest.fixture
 def judge():
     return make_judge()

@@ -23,11 +23,6 @@ from test_compare import CARD
 from test_features import make_judge
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
 @pytest.fixture
 def generator(tiny_recipe):
     network, _ = make_networks(tiny_recipe.networks, side=16, channels=3, seed=0)
