@@ -45,6 +45,7 @@ from peers import (
     settle_inception_weights,
 )
 
+PARTS = ("inception", "precision", "efficientnet", "mathematics", "cache")
 SIDE = 64
 BATCH = 16  # for all networks; torch-fidelity is no faster with more
 
@@ -100,9 +101,11 @@ def measure(args: argparse.Namespace) -> dict:
     sizes = QUICK if args.quick else FULL
     results = {"quick": args.quick, "threads": args.threads, "repeats": sizes.repeats}
     results |= describe_environment(torch.device("cpu"), "fp32")
+    results["inception_weights"] = str(args.weights) if args.weights else "random"
     with tempfile.TemporaryDirectory() as scratch:
-        weights = args.weights or _make_weights(Path(scratch))
-        results["inception_weights"] = str(args.weights) if args.weights else "random"
+        weights = args.weights
+        if weights is None and {"inception", "precision"} & set(args.only):
+            weights = _make_weights(Path(scratch))
         parts = {
             "inception": lambda: measure_inception(weights, sizes),
             "precision": lambda: measure_precision(weights, sizes, args.images, args.reference),
@@ -110,11 +113,12 @@ def measure(args: argparse.Namespace) -> dict:
             "mathematics": lambda: measure_mathematics(sizes, args.threads),
             "cache": lambda: measure_cache(sizes, Path(scratch)),
         }
-        for part in args.only or parts:
+        for part in args.only:
             found = parts[part]()
             results |= found
             for name, value in found.items():
-                _say(args.json, f"{name:36} {value:.4g}" if _is_number(value) else value)
+                # Under --json the last line of stdout is the JSON's alone.
+                print(f"{name:36} {value:.4g}", file=sys.stderr if args.json else None, flush=True)
     return results
 
 
@@ -228,11 +232,11 @@ def measure_mathematics(sizes: Sizes, threads: int) -> dict:
 
 def measure_mathematics_here(whose: str, rows: tuple[int, int, int]) -> dict:
     """Seconds, and bytes beyond the features themselves, in this process."""
+    # The organisers keep features in float64, the judges here in float32.
+    dtype = np.float64 if whose == "published" else np.float32
     generated, reference = (
-        _draw_features(count, rows[2], seed) for seed, count in enumerate(rows[:2])
+        _draw_features(count, rows[2], seed, dtype) for seed, count in enumerate(rows[:2])
     )
-    if whose == "published":  # the organisers keep features in float64, the judges here in float32
-        generated, reference = generated.astype(np.float64), reference.astype(np.float64)
     before, start = _peak_bytes(), time.perf_counter()
     if whose == "published":
         fid, distance = (
@@ -303,16 +307,23 @@ def _in_own_process(whose: str, rows: tuple[int, int, int], threads: int) -> dic
 
 
 def _peak_bytes() -> int:
-    """The most memory that this process has held; Linux counts it in KiB, macOS in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    """The most memory that this process has held.
+
+    getrusage's ru_maxrss is that too, but counts in what the parent held when it started this one.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        return 1024 * int(status.read_text().split("VmHWM:")[1].split()[0])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def _draw_features(count: int, dimensions: int, seed: int) -> np.ndarray:
-    """[count, dimensions] float32, not negative and of unequal spread, as pooled activations."""
-    features = np.random.default_rng(seed).standard_normal((count, dimensions), np.float32)
-    features *= np.linspace(1 + 0.1 * seed, 0.1, dimensions, dtype=np.float32)
-    return np.abs(features, out=features)
+def _draw_features(count: int, dimensions: int, seed: int, dtype: type) -> np.ndarray:
+    """[count, dimensions], not negative and of unequal spread, as pooled activations."""
+    random, features = np.random.default_rng(seed), np.empty((count, dimensions), dtype)
+    spread = np.linspace(1 + 0.1 * seed, 0.1, dimensions, dtype=np.float32)
+    for row in features:  # one by one: the peak of memory is to be the scoring's
+        row[:] = np.abs(spread * random.standard_normal(dimensions, np.float32))
+    return features
 
 
 def _draw_pale(count: int) -> np.ndarray:
@@ -332,15 +343,6 @@ def _relative_error(found: np.ndarray, expected: np.ndarray) -> float:
     return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float)
-
-
-def _say(as_json: bool, line: str) -> None:
-    """The last line of stdout is the JSON's alone."""
-    print(line, file=sys.stderr if as_json else sys.stdout, flush=True)
-
-
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Times the scoring against its peers.")
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
@@ -349,7 +351,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--only",
         nargs="+",
-        choices=("inception", "precision", "efficientnet", "mathematics", "cache"),
+        choices=PARTS,
+        default=PARTS,
         help="leave out the other parts",
     )
     parser.add_argument(
