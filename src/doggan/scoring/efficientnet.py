@@ -15,9 +15,9 @@ from doggan.support.errors import DogganError, InputError
 
 SIDE = 224
 DIMENSIONS = 1280
-# Midway between the mean distance of new photos to 9,641 others (0.265) and that of copies that were
-# flipped, cropped, recoloured and re-saved (0.147); not Kaggle's. `tools/calibrate_eps.py PHOTOS`
-# on 11,641 photos of Stanford's training split, 180 pixels at the longer side, found it.
+# Midway between the mean distance of new photos to 9,641 others (0.265) and that of copies that
+# were flipped, cropped, recoloured and re-saved (0.147); not Kaggle's. `tools/calibrate_eps.py` on
+# 11,641 photos of Stanford's training split, 180 pixels at the longer side, found it.
 EPS = 0.21
 RESIZE = "bilinear to 224x224 (half-pixel centres, no antialiasing)"
 
