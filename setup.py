@@ -24,6 +24,7 @@ setup(
         "albumentations>=2.0",
         "pillow>=10.1",
         "numpy>=1.26",
+        "scipy>=1.11",
         "safetensors>=0.4.3",
         "tqdm>=4.66",
         # The kaggle client imports six without declaring it.
@@ -39,7 +40,6 @@ setup(
             "ruff",
             # What the tests hold our own against.
             "efficientnet_lite_pytorch",
-            "scipy>=1.11",
             "torch-fidelity>=0.4",
         ]
     },

@@ -144,7 +144,8 @@ def test_a_root_that_lapack_gives_up_on_is_not_finite(monkeypatch):
 
 
 def test_statistics_are_those_of_numpy_across_blocks(monkeypatch):
-    monkeypatch.setattr(mifid, "_STATISTICS_ROWS", 7)
+    for name in ("_ROWS", "_COVARIANCE_ROWS"):
+        monkeypatch.setattr(mifid, name, 7)
     features = make_features(50, 5, 8) + 1e6  # a large mean would show cancellation
     mean, covariance = feature_statistics(features)
     assert np.allclose(mean, features.mean(axis=0), rtol=1e-14)
@@ -155,7 +156,7 @@ def test_distance_is_the_same_across_blocks(monkeypatch):
     generated, reference = healthy()
     generated[5] = reference[9] = 0
     whole = memorisation_distance(generated, reference)
-    for name in ("_STATISTICS_ROWS", "_GENERATED_ROWS", "_COSINE_ROWS", "_REFERENCE_ROWS"):
+    for name in ("_ROWS", "_GENERATED_ROWS", "_COSINE_ROWS", "_REFERENCE_ROWS"):
         monkeypatch.setattr(mifid, name, 23 if name == "_GENERATED_ROWS" else 11)
     assert memorisation_distance(generated, reference) == pytest.approx(whole, rel=1e-12)
 
