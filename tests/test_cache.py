@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from doggan.data.imageset import hash_images
 from doggan.scoring import cache as module
 from doggan.scoring.cache import cache_entry, extract_reference
 from doggan.scoring.features import DeadlineExpiredError, extract_features
@@ -35,7 +36,7 @@ def extract(tmp_path, lines):
 
     def extract(images, judge=None, folder=tmp_path):
         judge = judge or make_judge()
-        features = extract_reference(images, judge, cache=folder, say=lines.append)
+        features, _ = extract_reference(images, judge, cache=folder, say=lines.append)
         return features, sum(judge.network.calls)
 
     return extract
@@ -76,10 +77,14 @@ def test_memory_maps_and_arrays_have_the_same_entry(images, tmp_path):
     assert cache_entry(backwards, judge).key == cache_entry(backwards.copy(), judge).key
 
 
-def test_the_hash_goes_through_all_images_in_blocks(images, monkeypatch):
-    whole = cache_entry(images, make_judge()).key
-    monkeypatch.setattr(module, "_IMAGES_AT_A_TIME", 3)
-    assert cache_entry(images, make_judge()).key == whole
+def test_the_images_are_hashed_once_for_the_cache_and_the_scorecard(images, tmp_path, monkeypatch):
+    hashed = []
+    monkeypatch.setattr(module, "hash_images", lambda images: hashed.append(1) or "ab" * 32)
+    _, sha256 = extract_reference(images, make_judge(), cache=tmp_path)
+    assert (sha256, hashed) == ("ab" * 32, [1])
+    monkeypatch.undo()
+    for _ in range(2):  # extracted, and from the cache
+        assert extract_reference(images, make_judge(), cache=tmp_path)[1] == hash_images(images)
 
 
 def with_pixel(images):

@@ -28,6 +28,7 @@ CARD = Scorecard(
     generated_images=10_000,
     reference_images=20_579,
     reference="photos, crop 'full'",
+    reference_sha256="1a2b3c4d" + "0" * 56,
     comparable_with_kaggle=True,
     notice="",
     seconds=1.0,
@@ -102,8 +103,13 @@ def test_entries_are_sorted_by_mifid_whatever_their_order():
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_other_conditions_are_another_group(condition):
     value = OTHER.get(condition) or (7 if condition.endswith("images") else "x")
+    known = {"reference_sha256": None} if condition == "reference" else {}
     rankings = compare(
-        [entry("a", 1, 2), entry("b", 8, 9, **{condition: value}), entry("c", 1.5, 2.5)]
+        [
+            entry("a", 1, 2, **known),
+            entry("b", 8, 9, **known | {condition: value}),
+            entry("c", 1.5, 2.5, **known),
+        ]
     )
     assert [names(each.entries) for each in rankings] == ["ac", "b"]
     assert rankings[1].rank(rankings[1].entries[0]) == (1, 1)
@@ -111,6 +117,25 @@ def test_other_conditions_are_another_group(condition):
     said = condition.replace("_", " ")
     assert f"2 groups, which differ in {said}: scores of different groups do not compare" in text
     assert "groups" not in summarise(rankings[:1])
+
+
+def test_the_references_images_count_and_not_their_name():
+    here, there = entry("here", 1, 2), entry("there", 8, 9, reference="elsewhere/photos.zip")
+    (only,) = compare([here, there])
+    assert names(only.entries) == "herethere"
+    assert only.as_dict()["conditions"]["reference"] == "photos, crop 'full'"
+    changed = entry("there", 8, 9, reference_sha256="f" * 64)
+    assert len(compare([here, changed])) == 2
+    headers = {each.table().splitlines()[0] for each in compare([here, changed])}
+    assert len(headers) == 2  # which of the two is which can be seen
+
+
+def test_an_older_card_compares_by_name_and_with_older_cards_alone():
+    """Whether its images are those of a card with a hash, nobody knows."""
+    old = [entry(name, 1, 2, reference_sha256=None) for name in "ab"]
+    other = entry("c", 1, 2, reference_sha256=None, reference="elsewhere")
+    rankings = compare([*old, other, entry("d", 1, 2)])
+    assert [names(each.entries) for each in rankings] == ["ab", "c", "d"]
 
 
 def test_the_table_is_aligned_and_names_what_is_within_noise():
@@ -122,7 +147,7 @@ def test_the_table_is_aligned_and_names_what_is_within_noise():
     lines = compare(entries)[0].table().splitlines()
     assert lines[0] == (
         "inception, fp32, weights 6726825d, bilinear; 10,000 images each against 20,579 of "
-        "photos, crop 'full'"
+        "photos, crop 'full' (sha256 1a2b3c4d)"
     )
     assert lines[2:5] == [
         "1-2   b                10.00  9.00 to 11.00     20.00  19.00 to 21.00    0.2000",
@@ -153,6 +178,15 @@ def test_what_was_written_is_read_from_the_file_or_its_folder(card_file):
     assert read_scorecard(card_file.parent) == CARD
 
 
+def test_a_card_of_doggans_first_days_is_read(card_file):
+    old = {name: value for name, value in CARD.as_dict().items() if name != "reference_sha256"}
+    card_file.write_text(json.dumps(old))
+    assert read_scorecard(card_file) == replace(CARD, reference_sha256=None)
+    assert main(["compare", str(card_file)]) == 0
+    card_file.write_text(read_scorecard(card_file).to_json())
+    assert read_scorecard(card_file) == replace(CARD, reference_sha256=None)
+
+
 def changed(**changes):
     return json.dumps(CARD.as_dict() | changes)
 
@@ -174,6 +208,8 @@ def changed(**changes):
         (changed(generated_images=-1), "is damaged: generated_images is '-1'"),
         (changed(comparable_with_kaggle=1), "is damaged: comparable_with_kaggle is '1'"),
         (changed(judge="\x1b[2J"), "is damaged: judge is"),
+        (changed(judge=None), "is damaged: judge is 'None'"),
+        (changed(reference_sha256=12), "is damaged: reference_sha256 is '12'"),
         (changed(mifid_interval=[2, 1]), r"is damaged: mifid_interval is '\[2, 1\]'"),
         (changed(mifid_interval=[1]), "is damaged: mifid_interval"),
         (changed(mifid_interval="wide"), "is damaged: mifid_interval"),

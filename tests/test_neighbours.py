@@ -144,6 +144,7 @@ def test_the_summary_has_verdict_judge_and_pairs():
         (make_images(5, 0), make_images(1, 1), "found 1 reference image"),
         (make_images(5, 0), make_images(5, 0), "is one of the reference images"),
         (make_images(5, 0, channels=4), make_images(5, 1), r"\[5, 4, 4, 4\]"),
+        (make_images(5, 0), make_images(5, 1, channels=4), r"\[5, 4, 4, 4\]"),
         (np.zeros((5, 4, 4, 3), np.uint8), make_images(5, 1), "generated features are zero"),
     ],
 )
@@ -228,7 +229,19 @@ def test_the_picture_says_verdict_distances_names_eps_and_mean(monkeypatch):
     for text in ("No penalty: 0.20, eps 0.10", "eps 0.1", "mean 0.2", "distance 0.1500"):
         assert text in texts
     assert texts.count("dog_7#1") == 2
-    assert "2 generated images (left)" in texts[2]
+    assert texts[2] == (
+        "2 generated images (left), each with its nearest (right) by inception of 5 reference "
+        "images: photos, crop 'full'"
+    )
+
+
+def test_orange_is_explained_where_there_is_some(monkeypatch):
+    def title(*distances):
+        texts = [text for text, _ in texts_of(monkeypatch, make_neighbours(distances))[1]]
+        return next(text for text in texts if text.startswith("1 - |cosine|"))
+
+    assert title(0.25, 0.15) == "1 - |cosine| of the features"
+    assert "(orange: below eps" in title(0.25, 0.05)
 
 
 @pytest.mark.parametrize("options", [{"side": 200}, {"channels": 1}, {"side": 3}])

@@ -6,8 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
+from torch import nn
 
 import doggan
+from doggan.cli import main
+from doggan.data.imageset import hash_images
+from doggan.scoring import judges
 from doggan.scoring import scorecard as module
 from doggan.scoring.features import DeadlineExpiredError
 from doggan.scoring.mifid import score_features
@@ -59,6 +64,7 @@ def test_generated_and_reference_are_not_exchanged(judge):
 
 def test_it_says_what_it_is_of(card, judge):
     assert card.reference == "dogs, crop 'full'"
+    assert card.reference_sha256 == hash_images(make_images(30, 1))
     assert (card.judge, card.eps) == (judge.name, judge.eps)
     assert card.weights_sha256 == judge.weights_sha256
     assert (card.resize, card.precision) == (judge.resize, judge.precision)
@@ -84,7 +90,14 @@ def test_precomputed_features_give_the_same_score(card, judge):
         images.astype(np.float32).mean((1, 2))
         for images in (make_images(20, 0, tint=100), make_images(30, 1))
     )
-    again = score_extracted(generated, reference, judge, reference_name="dogs", seconds=100.0)
+    again = score_extracted(
+        generated,
+        reference,
+        judge,
+        reference_name="dogs",
+        reference_sha256="0" * 64,
+        seconds=100.0,
+    )
     assert again.mifid == pytest.approx(card.mifid, rel=1e-6)
     assert 100 <= again.seconds < 101
 
@@ -107,18 +120,20 @@ def test_the_summary_has_the_numbers(card):
     assert "FID       12.5000 (95%: 11.5000 to 13.5000)" in text
     assert "intervals hold chance in which images were drawn; not FID's bias" in text
     assert "0.2000 (no penalty: eps 0.1)" in text
-    assert "20 against 30 of dogs, crop 'full'" in text
+    sha256 = hash_images(make_images(30, 1))
+    assert f"20 against 30 of dogs, crop 'full' (sha256 {sha256[:8]})" in text
+    assert "sha256" not in replace(card, reference_sha256=None).summary()
     assert "(a penalty: eps 0.1)" in replace(card, distance=0.05).summary()
 
 
-def test_only_kaggles_judge_and_counts_compare_with_kaggle(judge, monkeypatch):
+def test_only_kaggles_judge_counts_and_crop_compare_with_kaggle(judge, monkeypatch):
     monkeypatch.setattr(module, "KAGGLE_GENERATED_IMAGES", 20)
     monkeypatch.setattr(module, "KAGGLE_REFERENCE_IMAGES", (30,))
     genuine = replace(judge, comparable_with_kaggle=True)
 
-    def card(generated, reference, judge=genuine):
+    def card(generated, reference, judge=genuine, whole_frames=True):
         images = make_images(generated, 0, tint=50), make_images(reference, 1)
-        return score_images(*images, judge, reference_name="dogs")
+        return score_images(*images, judge, reference_name="dogs", whole_frames=whole_frames)
 
     assert card(20, 30).comparable_with_kaggle
     assert card(20, 30).notice == ""
@@ -127,20 +142,104 @@ def test_only_kaggles_judge_and_counts_compare_with_kaggle(judge, monkeypatch):
     assert not card(20, 29).comparable_with_kaggle
     assert "Kaggle's reference has 30 images, here 29" in card(20, 29).notice
     assert not card(20, 30, judge).comparable_with_kaggle
+    assert not card(20, 30, whole_frames=False).comparable_with_kaggle
+    assert "whole frames squashed to 64x64, this is not" in card(20, 30, whole_frames=False).notice
 
 
-@pytest.mark.parametrize(("counts", "what"), [((1, 9), "generated"), ((9, 1), "reference")])
-def test_single_images_are_refused_before_any_work(judge, counts, what):
+@pytest.mark.parametrize("few", [0, 1])
+@pytest.mark.parametrize("what", ["generated", "reference"])
+def test_fewer_than_two_images_are_refused_before_any_work(judge, few, what):
+    counts = (few, 9) if what == "generated" else (9, few)
     images = make_images(counts[0], 0), make_images(counts[1], 1)
-    with pytest.raises(InputError, match=f"found 1 {what} image"):
+    with pytest.raises(InputError, match=f"found {few} {what} image"):
         score_images(*images, judge, reference_name="dogs")
     assert judge.network.calls == []
 
 
 def test_the_same_images_are_refused(judge):
     images = make_images(20, 0)
-    with pytest.raises(InputError, match="is one of the reference images"):
-        score_images(images[:8], images, judge, reference_name="dogs")
+    message = r"one of the reference images \(distance 0\), and MiFID divides by that distance"
+    for generated in (images, images[:8]):
+        with pytest.raises(InputError, match=message):
+            score_images(generated, images, judge, reference_name="dogs")
+
+
+@pytest.fixture
+def score_command(judge, monkeypatch, tmp_path, capsys):
+    """`doggan score` on twelve images of one colour each, by the judge of the tests."""
+    monkeypatch.setattr(judges, "load_judge", lambda *_, **__: judge)
+    (tmp_path / "generated").mkdir()
+    for level in range(12):
+        image = Image.new("RGB", (8, 8), (10 * level, 255 - 20 * level, 3 * level))
+        image.save(tmp_path / "generated" / f"{level}.png")
+
+    def score(*options):
+        code = main(["score", str(tmp_path / "generated"), "--json", *map(str, options)])
+        return code, capsys.readouterr()
+
+    return score
+
+
+def test_photos_become_reference_images_by_any_policy(score_command, photos):
+    cards = {}
+    for crop, count in {None: 12, "full": 12, "square": 12, "four": 48}.items():
+        options = ("--reference-crop", crop) if crop else ()
+        code, printed = score_command("--reference", photos, *options)
+        assert code == 0
+        cards[crop] = json.loads(printed.out) | {"seconds": 0}
+        assert cards[crop]["reference_images"] == count
+    assert cards[None] == cards["full"]
+    assert cards["full"]["reference"] == f"{photos}, crop 'full', Lanczos to 64x64"
+    assert cards["square"]["reference"] == f"{photos}, crop 'square', Lanczos to 64x64"
+    assert len({card["reference_sha256"] for card in cards.values()}) == 3
+    wrong_crop = "Kaggle's reference is whole frames"
+    assert [crop for crop, card in cards.items() if wrong_crop in card["notice"]] == [
+        "square",
+        "four",
+    ]
+
+
+def test_a_built_set_keeps_the_crop_it_was_built_with(score_command, tiny_set):
+    code, printed = score_command("--reference", tiny_set.folder, "--reference-crop", "full")
+    assert code == 2
+    assert "is a set built with crop 'square', not 'full'; leave out" in printed.err
+    for options in ((), ("--reference-crop", "square")):
+        code, printed = score_command("--reference", tiny_set.folder, *options)
+        assert code == 0
+        card = json.loads(printed.out)
+        assert card["reference"].endswith("crop 'square', Lanczos to 64x64")
+        assert card["reference_sha256"] == tiny_set.sha256
+
+
+class BrokenFor(nn.Module):
+    """Features that are no numbers where an image's first byte is 255."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+    def forward(self, images):
+        colours = images.float().mean((1, 2))
+        colours[images[:, 0, 0, 0] == 255] = self.value
+        return colours
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("what", ["generated", "reference"])
+def test_features_that_are_no_numbers_give_no_score(judge, value, what):
+    sets = {"generated": make_images(20, 0, tint=100), "reference": make_images(30, 1)}
+    sets[what][7, 0, 0, 0] = 255
+    judge = replace(judge, network=BrokenFor(value))
+    with pytest.raises(InputError, match=f"the {what} features of image 7 hold NaN, infinity"):
+        score_images(sets["generated"], sets["reference"], judge, reference_name="dogs")
+
+
+@pytest.mark.parametrize("what", ["generated", "reference"])
+def test_images_with_transparency_are_refused(judge, what):
+    sets = {"generated": make_images(20, 0, tint=100), "reference": make_images(30, 1)}
+    sets[what] = np.concatenate([sets[what], sets[what][..., :1]], axis=3)
+    with pytest.raises(InputError, match=r"1 or 3\] uint8, at least one; found uint8 of shape"):
+        score_images(sets["generated"], sets["reference"], judge, reference_name="dogs")
 
 
 def test_the_deadline_is_passed_on(judge):

@@ -25,7 +25,7 @@ from test_features import make_judge
 
 @pytest.fixture
 def generator(tiny_recipe):
-    network, _ = make_networks(tiny_recipe.networks, side=16, channels=3, seed=0)
+    network, _ = make_networks(tiny_recipe.networks, side=16, channels=3, label_count=1, seed=0)
     for parameter in network.parameters():
         parameter.data.mul_(8)  # away from grey, so that images differ
     return network.eval()

@@ -54,6 +54,7 @@ BATCH = 16  # for all networks; torch-fidelity is no faster with more
 class Sizes:
     """How much is measured: images of each kind, and repetitions."""
 
+    settling: int  # images that random weights are fitted to
     inception: int  # images an extraction
     efficientnet: int
     precision: int  # images a MiFID in either precision
@@ -63,6 +64,7 @@ class Sizes:
 
 
 FULL = Sizes(
+    settling=16,
     inception=256,
     efficientnet=1024,
     precision=10_000,
@@ -71,11 +73,12 @@ FULL = Sizes(
     repeats=3,
 )
 QUICK = Sizes(
-    inception=16,
-    efficientnet=32,
-    precision=24,
+    settling=4,
+    inception=4,
+    efficientnet=8,
+    precision=4,
     rows=(200, 300, 64),
-    cached=(16, 64),
+    cached=(8, 40),
     repeats=1,
 )
 
@@ -105,7 +108,7 @@ def measure(args: argparse.Namespace) -> dict:
     with tempfile.TemporaryDirectory() as scratch:
         weights = args.weights
         if weights is None and {"inception", "precision"} & set(args.only):
-            weights = _make_weights(Path(scratch))
+            weights = _make_weights(Path(scratch), sizes.settling)
         parts = {
             "inception": lambda: measure_inception(weights, sizes),
             "precision": lambda: measure_precision(weights, sizes, args.images, args.reference),
@@ -159,7 +162,8 @@ def measure_precision(
 ) -> dict:
     """MiFID of the same images in fp32 and in bf16."""
     generated = load_images(images) if images else _draw_pale(sizes.precision)
-    real = read_reference([reference])[0] if reference else draw_images(sizes.precision, SIDE, SIDE)
+    drawn = sizes.precision, SIDE, SIDE
+    real = read_reference([reference]).images if reference else draw_images(*drawn)
     generated, real = generated[: sizes.precision], real[: 2 * sizes.precision]
     scores = {}
     for precision in ("fp32", "bf16"):
@@ -331,11 +335,11 @@ def _draw_pale(count: int) -> np.ndarray:
     return draw_images(count, SIDE, SIDE, seed=2) // 5 * 4 + 20
 
 
-def _make_weights(folder: Path) -> Path:
+def _make_weights(folder: Path, settling: int) -> Path:
     """Random weights for Inception, in a file like the official one."""
     path = folder / "random_inception.pth"
     state = random_inception_weights()
-    torch.save(settle_inception_weights(state, draw_images(16, SIDE, SIDE, seed=3)), path)
+    torch.save(settle_inception_weights(state, draw_images(settling, SIDE, SIDE, seed=3)), path)
     return path
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from doggan.reporting.pictures import make_grid
 from doggan.scoring.neighbours import Neighbours
 
 MAX_PAIRS = 120
@@ -59,11 +60,23 @@ def draw_neighbours(
     return canvas
 
 
+def draw_pairs(
+    neighbours: Neighbours, generated: np.ndarray, reference: np.ndarray, count: int
+) -> Image.Image:
+    """The `count` closest pairs alone, a row each: the generated image, then its nearest."""
+    tiles = [
+        _tile(image)
+        for index in neighbours.closest(count)
+        for image in (generated[index], reference[neighbours.nearest[index]])
+    ]
+    return make_grid(np.stack([np.asarray(tile) for tile in tiles]), 2)
+
+
 def _draw_header(draw: ImageDraw.ImageDraw, neighbours: Neighbours) -> None:
-    what = (
-        f"{len(neighbours.distances):,} generated images (left), each with its nearest (right) of "
-        f"{neighbours.reference_images:,} reference images: {neighbours.reference}; "
-        f"judge: {neighbours.judge}"
+    what = (  # a long reference is cut short, and so it comes last
+        f"{len(neighbours.distances):,} generated images (left), each with its nearest (right) by "
+        f"{neighbours.judge} of {neighbours.reference_images:,} reference images: "
+        f"{neighbours.reference}"
     )
     verdict = neighbours.verdict
     colour = _ALARM if neighbours.mean < neighbours.eps else _INK
@@ -112,7 +125,8 @@ def _draw_histogram(draw: ImageDraw.ImageDraw, top: int, neighbours: Neighbours)
         1.05 * counts.max(),
     )
     _write(draw, (_MARGIN, top), "Distances of all generated images to their nearest", 20)
-    _draw_axes(draw, plot, int(counts.max()))
+    some_below = counts[edges[1:] < neighbours.eps * 1.001].any()
+    _draw_axes(draw, plot, int(counts.max()), some_below)
     for count, start, stop in zip(counts, edges[:-1], edges[1:], strict=True):
         if count:
             colour = _BELOW_EPS if stop < neighbours.eps * 1.001 else _OTHERS
@@ -124,7 +138,9 @@ def _draw_histogram(draw: ImageDraw.ImageDraw, top: int, neighbours: Neighbours)
     _draw_mark(draw, plot, plot.top - 24, neighbours.mean, f"mean {neighbours.mean:.4g}", _INK)
 
 
-def _draw_axes(draw: ImageDraw.ImageDraw, plot: _Plot, most_count: int) -> None:
+def _draw_axes(
+    draw: ImageDraw.ImageDraw, plot: _Plot, most_count: int, some_below_eps: bool
+) -> None:
     for count in _ticks(most_count, 4):
         if count == int(count):
             draw.line((plot.left, plot.y(count), plot.right, plot.y(count)), _RULE)
@@ -132,7 +148,9 @@ def _draw_axes(draw: ImageDraw.ImageDraw, plot: _Plot, most_count: int) -> None:
     draw.line((plot.left, plot.bottom, plot.right, plot.bottom), _MUTED)
     for value in _ticks(plot.most_distance, 10):
         _write(draw, (plot.x(value), plot.bottom + 8), f"{value:.4g}", 14, _MUTED, "mt")
-    title = "1 - |cosine| of the features (orange: below eps; a penalty comes where the mean is)"
+    title = "1 - |cosine| of the features"
+    if some_below_eps:
+        title += " (orange: below eps; a penalty comes where the mean is)"
     _write(draw, (plot.right, plot.bottom + 30), title, 14, _MUTED, "rt")
 
 

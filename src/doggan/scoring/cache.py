@@ -18,6 +18,7 @@ from typing import BinaryIO
 import numpy as np
 import torch
 
+from doggan.data.imageset import hash_images
 from doggan.scoring.features import check_images, extract_features
 from doggan.scoring.judges import Judge, default_cache
 from doggan.support.deadline import Deadline
@@ -25,11 +26,10 @@ from doggan.support.errors import DogganError
 from doggan.support.files import atomic_path, require_free_space
 
 # To be raised whenever the same weights come to give other features.
-_FORMAT_VERSION = 1
+_FORMAT_VERSION = 2
 _MOST_FILES = 8
 _CHECKSUM_BYTES = 32
 _LARGEST_HEADER_BYTES = 4096
-_IMAGES_AT_A_TIME = 1024
 
 Say = Callable[[str], None]
 
@@ -43,11 +43,13 @@ def say_on_stderr(line: str) -> None:
 class CacheEntry:
     """Where the features of some images by some judge are kept, if they are.
 
-    `key` is the SHA-256 of all that the features depend on, `shape` theirs: [N, D].
+    `key` is the SHA-256 of all that the features depend on, `images_sha256` that of the images
+    alone (`hash_images`), `shape` the features': [N, D].
     """
 
     path: Path
     key: str
+    images_sha256: str
     shape: tuple[int, int]
     say: Say = say_on_stderr
 
@@ -113,9 +115,10 @@ def cache_entry(
     Raises InputError for what is no images.
     """
     check_images(images)
+    images_sha256 = hash_images(images)
     content = {
         "format": _FORMAT_VERSION,
-        "images": _hash_images(images),
+        "images": images_sha256,
         "judge": judge.name,
         "weights": judge.weights_sha256,
         "resize": judge.resize,
@@ -124,7 +127,8 @@ def cache_entry(
     }
     key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     folder = (default_cache() if cache is None else Path(cache)) / "features"
-    return CacheEntry(folder / f"{key}.npy", key, (len(images), judge.dimensions), say)
+    shape = (len(images), judge.dimensions)
+    return CacheEntry(folder / f"{key}.npy", key, images_sha256, shape, say)
 
 
 def extract_reference(
@@ -134,9 +138,10 @@ def extract_reference(
     cache: Path | None = None,
     deadline: Deadline | None = None,
     say: Say = say_on_stderr,
-) -> np.ndarray:
+) -> tuple[np.ndarray, str]:
     """[N, D] float32 as `extract_features` gives them, from the cache where they are there.
 
+    Beside them stands the SHA-256 of the images, which is taken for the cache's key anyway.
     Raises as `extract_features` does; a cache that fails makes it slower, and no more.
     """
     entry = cache_entry(images, judge, cache=cache, say=say)
@@ -144,7 +149,7 @@ def extract_reference(
     if features is None:
         features = extract_features(images, judge, deadline=deadline, label="reference")
         entry.write(features)
-    return features
+    return features, entry.images_sha256
 
 
 def _read_header(stream: BinaryIO) -> tuple:
@@ -154,10 +159,3 @@ def _read_header(stream: BinaryIO) -> tuple:
     # A torn header fails in whatever part of NumPy meets it.
     except Exception as error:
         raise ValueError("it is no NumPy array") from error
-
-
-def _hash_images(images: np.ndarray) -> str:
-    digest = hashlib.sha256(f"{images.dtype} {images.shape}".encode())
-    for start in range(0, len(images), _IMAGES_AT_A_TIME):
-        digest.update(np.ascontiguousarray(images[start : start + _IMAGES_AT_A_TIME]))
-    return digest.hexdigest()

@@ -7,7 +7,8 @@ from doggan.scoring.interval import Interval
 from doggan.scoring.scorecard import Scorecard
 
 # Two scores are numbers of one kind only where all of this is the same. The count of generated
-# images is among it, for FID falls as that count grows.
+# images is among it, for FID falls as that count grows. The reference's name counts only where
+# its hash is not known: the same photos may lie elsewhere, and others under the same name.
 CONDITIONS = (
     "judge",
     "precision",
@@ -16,6 +17,7 @@ CONDITIONS = (
     "eps",
     "generated_images",
     "reference_images",
+    "reference_sha256",
     "reference",
 )
 _HEADER = ("rank", "entry", "MiFID", "95% interval", "FID", "95% interval", "distance", "")
@@ -34,8 +36,10 @@ class Entry:
 
     @property
     def conditions(self) -> tuple:
-        """The values of `CONDITIONS`."""
-        return tuple(getattr(self.scorecard, name) for name in CONDITIONS)
+        """The values of `CONDITIONS`; that of the name is "" where the hash is known."""
+        card = self.scorecard
+        *values, name = (getattr(card, condition) for condition in CONDITIONS)
+        return (*values, "" if card.reference_sha256 else name)
 
     def overlaps(self, other: "Entry") -> bool:
         """Whether both intervals of MiFID share a value."""
@@ -100,9 +104,9 @@ class Ranking:
 
     def as_dict(self) -> dict:
         """For --json; `rank` is [best, worst]."""
-        conditions = self.entries[0].conditions
+        card = self.entries[0].scorecard
         return {
-            "conditions": dict(zip(CONDITIONS, conditions, strict=True)),
+            "conditions": {name: getattr(card, name) for name in CONDITIONS},
             "entries": [
                 {
                     "name": entry.name,
@@ -163,7 +167,7 @@ def _describe(card: Scorecard) -> str:
     return (
         f"{card.judge}, {card.precision}, weights {card.weights_sha256[:8]}, {card.resize}; "
         f"{card.generated_images:,} images each against {card.reference_images:,} of "
-        f"{card.reference}{kaggle}"
+        f"{card.reference_in_words}{kaggle}"
     )
 
 

@@ -11,7 +11,7 @@ from doggan.scoring.cache import extract_reference
 from doggan.scoring.features import extract_features
 from doggan.scoring.judges import Judge
 from doggan.scoring.mifid import nearest_neighbours
-from doggan.scoring.scorecard import _SAME_IMAGES_DISTANCE, _check_counts
+from doggan.scoring.scorecard import SAME_IMAGES_DISTANCE, check_counts
 from doggan.support.errors import InputError
 
 _BINS = 50
@@ -112,13 +112,13 @@ def find_neighbours(
     Raises InputError for images that cannot be judged, fewer than two of either, and generated
     images that are the reference images.
     """
-    _check_counts(generated, reference)
-    reference_features = extract_reference(reference, judge)
+    check_counts(generated, reference)
+    reference_features, _ = extract_reference(reference, judge)
     generated_features = extract_features(generated, judge, label="generated")
     distances, nearest = nearest_neighbours(generated_features, reference_features)
     distances = distances.clip(min=0)  # a copy's can be -1e-16
     mean = float(np.nanmean(distances))
-    if mean < _SAME_IMAGES_DISTANCE:
+    if mean < SAME_IMAGES_DISTANCE:
         raise InputError(
             "every generated image is one of the reference images (distance 0); "
             "give images that a generator made"

@@ -3,6 +3,7 @@
 import json
 import textwrap
 import time
+from collections.abc import Sized
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,8 +23,9 @@ from doggan.support.errors import InputError
 KAGGLE_GENERATED_IMAGES = 10_000
 KAGGLE_REFERENCE_IMAGES = (20_579, 20_580)
 
-# Below this mean distance, float32 features of the same images; MiFID divides by it.
-_SAME_IMAGES_DISTANCE = 1e-6
+# Below this mean distance the images are the same, but for the rounding of float32 features.
+# MiFID divides by it.
+SAME_IMAGES_DISTANCE = 1e-6
 # What `doggan.scoring.interval` says at length.
 _COVERED = (
     "intervals hold chance in which images were drawn; not FID's bias with their number,\n"
@@ -37,8 +39,9 @@ class Scorecard:
     """One score and all that it depends on.
 
     `distance` is the memorisation distance before the threshold `eps`; `resize`, `precision` and
-    `weights_sha256` are the judge's; `reference` says in words which images, and how cropped.
-    `comparable_with_kaggle`: Kaggle's judge, and as many images of either kind as Kaggle has.
+    `weights_sha256` are the judge's; `reference` says in words which images, and how cropped and
+    resized, and `reference_sha256` is the hash of their pixels, None on the cards of doggan's first
+    days. `comparable_with_kaggle`: Kaggle's judge and crop, and as many images of either kind.
     `notice` holds what people must read beside the number, "" where there is nothing.
     The intervals (low, high) hold 95% of what chance in the draw of the generated images does:
     entries whose intervals overlap are not ranked by them. They leave out FID's bias with the
@@ -59,6 +62,7 @@ class Scorecard:
     generated_images: int
     reference_images: int
     reference: str
+    reference_sha256: str | None = None
     comparable_with_kaggle: bool
     notice: str
     seconds: float
@@ -67,6 +71,12 @@ class Scorecard:
     def __post_init__(self):
         for name in _INTERVALS:  # lists, where they come from JSON
             object.__setattr__(self, name, tuple(getattr(self, name)))
+
+    @property
+    def reference_in_words(self) -> str:
+        """The reference and the beginning of its hash, where that is known."""
+        sha256 = self.reference_sha256
+        return f"{self.reference} (sha256 {sha256[:8]})" if sha256 else self.reference
 
     def as_dict(self) -> dict:
         """What `to_json` writes; `Scorecard(**...)` takes it back."""
@@ -86,7 +96,7 @@ class Scorecard:
             f"judge     {self.judge}, {self.precision}, weights {self.weights_sha256[:8]}, "
             f"{self.resize}",
             f"images    {self.generated_images:,} against {self.reference_images:,} of "
-            f"{self.reference}",
+            f"{self.reference_in_words}",
             _COVERED,
         ]
         if self.notice:
@@ -101,21 +111,23 @@ def score_images(
     judge: Judge,
     *,
     reference_name: str,
+    whole_frames: bool = False,
     deadline: Deadline | None = None,
     cache: Path | None = None,
     say: Say = say_on_stderr,
 ) -> Scorecard:
     """Scores [N, H, W, C] uint8 images against [M, H, W, C] uint8; C is 1 or 3.
 
-    `reference_name` says which images, and how cropped, and goes into the scorecard. Bars on
-    stderr show how far it is. The reference's features are kept for the next score in the folder
-    `cache` (`~/.cache/doggan` by default); `say` gets a line where that fails.
+    `reference_name` says which images, and how cropped, and goes into the scorecard; `whole_frames`
+    that they are whole photos squashed to 64x64, as Kaggle's are. Bars on stderr show how far it
+    is. The reference's features are kept for the next score in the folder `cache`
+    (`~/.cache/doggan` by default); `say` gets a line where that fails.
     Raises InputError for images that cannot be scored, fewer than two of either, and generated
     images that are the reference images; DeadlineExpiredError once `deadline` is over.
     """
-    _check_counts(generated, reference)
+    check_counts(generated, reference)
     start = time.monotonic()
-    reference_features = extract_reference(
+    reference_features, reference_sha256 = extract_reference(
         reference, judge, cache=cache, deadline=deadline, say=say
     )
     generated_features = extract_features(generated, judge, deadline=deadline, label="generated")
@@ -124,6 +136,8 @@ def score_images(
         reference_features,
         judge,
         reference_name=reference_name,
+        reference_sha256=reference_sha256,
+        whole_frames=whole_frames,
         seconds=time.monotonic() - start,
     )
 
@@ -134,21 +148,24 @@ def score_extracted(
     judge: Judge,
     *,
     reference_name: str,
+    reference_sha256: str,
+    whole_frames: bool = False,
     seconds: float = 0.0,
 ) -> Scorecard:
     """Scores [N, D] against [M, D] features that `judge` extracted; raises as `score_images` does.
 
-    `seconds` is what their extraction took, as far as it is to count.
+    `reference_sha256` is the hash of the reference images, `seconds` what the extraction took, as
+    far as it is to count; the others are those of `score_images`.
     """
     start = time.monotonic()
     score = score_features(generated_features, reference_features, judge.eps)
-    if score.distance < _SAME_IMAGES_DISTANCE:
+    if score.distance < SAME_IMAGES_DISTANCE:
         raise InputError(
             "every generated image is one of the reference images (distance 0), and MiFID divides "
             "by that distance; score images that a generator made"
         )
     counts = (len(generated_features), len(reference_features))
-    differences = _differences_from_kaggle(*counts)
+    differences = _differences_from_kaggle(*counts, whole_frames)
     return Scorecard(
         fid=score.fid,
         fid_interval=score.fid_interval,
@@ -163,17 +180,15 @@ def score_extracted(
         generated_images=counts[0],
         reference_images=counts[1],
         reference=reference_name,
+        reference_sha256=reference_sha256,
         comparable_with_kaggle=judge.comparable_with_kaggle and not differences,
         notice="; ".join(filter(None, [judge.notice, *differences])),
         seconds=round(seconds + time.monotonic() - start, 3),
     )
 
 
-def _in_words(interval: Interval) -> str:
-    return f"{interval[0]:.4f} to {interval[1]:.4f}"
-
-
-def _check_counts(generated: np.ndarray, reference: np.ndarray) -> None:
+def check_counts(generated: Sized, reference: Sized) -> None:
+    """Raises InputError for fewer than two of either, images or seeds: they have no covariance."""
     for images, what in ((generated, "generated"), (reference, "reference")):
         if len(images) < 2:
             raise InputError(
@@ -182,7 +197,11 @@ def _check_counts(generated: np.ndarray, reference: np.ndarray) -> None:
             )
 
 
-def _differences_from_kaggle(generated: int, reference: int) -> list[str]:
+def _in_words(interval: Interval) -> str:
+    return f"{interval[0]:.4f} to {interval[1]:.4f}"
+
+
+def _differences_from_kaggle(generated: int, reference: int, whole_frames: bool) -> list[str]:
     differences = []
     if generated != KAGGLE_GENERATED_IMAGES:
         differences.append(f"Kaggle scores {KAGGLE_GENERATED_IMAGES:,} images, here {generated:,}")
@@ -190,4 +209,6 @@ def _differences_from_kaggle(generated: int, reference: int) -> list[str]:
         differences.append(
             f"Kaggle's reference has {KAGGLE_REFERENCE_IMAGES[0]:,} images, here {reference:,}"
         )
+    if not whole_frames:
+        differences.append("Kaggle's reference is whole frames squashed to 64x64, this is not")
     return differences

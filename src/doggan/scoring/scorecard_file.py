@@ -75,7 +75,9 @@ def _fits(value: object, kind: type) -> bool:
         return type(value) in (int, float) and abs(value) < _LARGEST
     if kind is int:
         return type(value) is int and value >= 0
-    if kind is str:
+    if kind == str | None and value is None:
+        return True
+    if kind in (str, str | None):
         # What goes to a terminal holds nothing that would steer it.
         return type(value) is str and value.isprintable()
     if kind is bool:

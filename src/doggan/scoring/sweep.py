@@ -9,19 +9,20 @@ import numpy as np
 from tqdm import tqdm
 
 from doggan.gan import sampler
-from doggan.gan.generator_file import GENERATOR
+from doggan.gan.generator_file import GENERATORS
 from doggan.gan.networks import Generator
 from doggan.scoring.cache import extract_reference
 from doggan.scoring.comparison import Entry, Ranking
 from doggan.scoring.features import extract_features
 from doggan.scoring.judges import Judge
-from doggan.scoring.scorecard import Scorecard, _check_counts, score_extracted
+from doggan.scoring.scorecard import Scorecard, check_counts, score_extracted
+from doggan.support.tensor_file import SUFFIXES
 
 
 def is_run(path: Path | str) -> bool:
     """Whether `path` is a run's folder with its generator, or a generator alone."""
     path = Path(path)
-    return path.suffix == Path(GENERATOR).suffix or (path / GENERATOR).is_file()
+    return path.suffix in SUFFIXES or any((path / name).is_file() for name in GENERATORS)
 
 
 def score_truncations(
@@ -32,18 +33,20 @@ def score_truncations(
     judge: Judge,
     *,
     reference_name: str,
+    whole_frames: bool = False,
 ) -> Iterator[tuple[float, Scorecard]]:
     """The scorecard of the images of `seeds` for each truncation, one by one as they come.
 
     No image is kept or written, and the reference, [M, H, W, C] uint8, is looked at once. The
     scores are those of a zip of the same seeds. All truncations share the seeds, so what differs
-    between them is less than their intervals, each on its own, allow for.
+    between them is less than their intervals, each on its own, allow for. `reference_name` and
+    `whole_frames` are those of `score_images`.
     Raises InputError as `score_images` does, and for a truncation outside 0 to 2.
     """
-    _check_counts(seeds, reference)
+    check_counts(seeds, reference)
     for truncation in truncations:
         sampler.latents(seeds[:1], 1, truncation=truncation)  # refused before any work
-    reference_features = extract_reference(reference, judge)
+    reference_features, reference_sha256 = extract_reference(reference, judge)
     for truncation in truncations:
         start = time.monotonic()
         features = sampled_features(generator, seeds, truncation, judge)
@@ -54,6 +57,8 @@ def score_truncations(
                 reference_features,
                 judge,
                 reference_name=reference_name,
+                reference_sha256=reference_sha256,
+                whole_frames=whole_frames,
                 seconds=time.monotonic() - start,
             ),
         )
