@@ -5,29 +5,45 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from doggan.data.imageset import ImageSet
+from doggan.recipe import TrainRecipe
+
 
 class Batches:
-    """An endless stream of shuffled images, addressed by position.
+    """An endless stream of shuffled images with their labels, addressed by position.
 
     The stream is one permutation of the set after another. Position p is the p-th image ever
     shown, so a stream continued from a saved position is the same stream. The images lie on the
-    device as uint8; a batch is gathered, flipped and scaled there.
+    device as uint8; a batch is gathered, flipped and scaled there, with no worker processes.
     """
 
     def __init__(
-        self, images: np.ndarray, batch_size: int, *, seed: int, flip: bool, device: torch.device
+        self,
+        imageset: ImageSet,
+        options: TrainRecipe,
+        *,
+        seed: int,
+        device: torch.device,
+        share: tuple[int, int] = (0, 1),
     ):
-        """`images` is [N, H, W, C] uint8; `flip` mirrors each left to right half of the times."""
-        self.batch_size = batch_size
-        self._images = torch.from_numpy(np.array(images)).to(device)
+        """`options.flip` mirrors each image left to right half of the times.
+
+        `share` (rank, processes) takes every processes-th image of each batch, from the rank-th on.
+        """
+        self._batch_size, self._flip = options.batch_size, options.flip
+        self._images = torch.from_numpy(np.array(imageset.images)).to(device)
+        self._labels = torch.from_numpy(imageset.labels).to(device)
         self._seed = seed
-        self._flip = flip
+        self._rank, self._processes = share
         self._epoch = lru_cache(maxsize=2)(self._shuffle)
 
-    def at(self, position: int) -> torch.Tensor:
-        """The images at `position` and after: [batch_size, C, H, W] float32 in [-1, 1]."""
+    def at(self, position: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """This process's share of the `batch_size` images from `position` on, and their labels.
+
+        [n, C, H, W] float32 in [-1, 1], channels last in memory; [n] int64.
+        """
         count = len(self._images)
-        indices, flips, end = [], [], position + self.batch_size
+        indices, flips, end = [], [], position + self._batch_size
         while position < end:
             epoch, start = divmod(position, count)
             order, flip = self._epoch(epoch)
@@ -35,10 +51,12 @@ class Batches:
             indices.append(order[taken])
             flips.append(flip[taken])
             position += taken.stop - taken.start
-        images = self._images[torch.cat(indices)]
+        index = torch.cat(indices)[self._rank :: self._processes]
+        images = self._images[index]
         if self._flip:
-            images = torch.where(torch.cat(flips)[:, None, None, None], images.flip(2), images)
-        return images.permute(0, 3, 1, 2).float().div(127.5).sub(1)
+            flip = torch.cat(flips)[self._rank :: self._processes]
+            images = torch.where(flip[:, None, None, None], images.flip(2), images)
+        return images.permute(0, 3, 1, 2).float().div(127.5).sub(1), self._labels[index]
 
     def _shuffle(self, epoch: int) -> tuple[torch.Tensor, torch.Tensor]:
         random = np.random.default_rng([self._seed, epoch])

@@ -1,36 +1,42 @@
 """The training loop."""
 
-import math
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 from tqdm import tqdm
 
 from doggan.data.batches import Batches
-from doggan.data.imageset import ImageSet
-from doggan.gan.checkpoint import CHECKPOINT, TrainingState, load_checkpoint, save_checkpoint
+from doggan.data.imageset import ImageSet, open_imageset
+from doggan.gan.checkpoint import TrainingState, load_checkpoint
+from doggan.gan.distributed import (
+    check_batch,
+    join_processes,
+    launch,
+    started_by_torchrun,
+)
 from doggan.gan.ema import EMA
-from doggan.gan.generator_file import save_generator
+from doggan.gan.health import discriminator_collapsed, modes_collapsed
 from doggan.gan.losses import discriminator_loss, generator_loss
+from doggan.gan.monitor import Monitor, StepResult
 from doggan.gan.networks import make_networks
-from doggan.gan.sampler import latents, sample
-from doggan.recipe import Recipe, recipe_to_toml
-from doggan.reporting.history import History
-from doggan.reporting.pictures import make_grid, save_gif, save_picture
+from doggan.gan.run_folder import RunFolder, check_run_folder
+from doggan.recipe import Recipe, TrainRecipe
+from doggan.reporting.history import describe_row, read_history
 from doggan.support.deadline import Deadline, format_duration
-from doggan.support.device import choose_device, choose_precision, describe_environment
-from doggan.support.errors import DogganError, InputError
-from doggan.support.files import write_json, write_text
+from doggan.support.device import (
+    autocast,
+    choose_device,
+    choose_precision,
+    describe_environment,
+    set_determinism,
+)
 from doggan.support.signals import stop_request
 
-GRID_COLUMNS, GRID_ROWS = 10, 5
-AUTOCAST_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
-
-
-class NonFiniteLossError(DogganError):
-    """A loss became infinite or not a number."""
+LOG_STEPS = 10  # the host waits for the device once in so many steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,147 +56,195 @@ def train(
     device: str = "auto",
     deadline: Deadline | None = None,
     resume: bool = False,
+    processes: int | None = None,
 ) -> TrainingResult:
     """Trains until `recipe.train.images` were shown or the deadline comes, whichever is first.
 
-    Leaves in `folder`: recipe.toml, environment.json, stats.jsonl, grids/, progress.gif,
-    checkpoint.pt and generator.safetensors, whole at any time and current after every interval.
+    Leaves in `folder`: recipe.toml, environment.json, stats.jsonl, tensorboard/, grids/,
+    progress.gif, curves.png, checkpoint.pt and generator.safetensors, whole at any time and current
+    after every interval. `processes` share out each batch, one a GPU; by default as many as there
+    are GPUs, or those that torchrun started.
     Raises NonFiniteLossError (the last checkpoint is kept), and InputError where `folder` holds a
     run and `resume` is not set, or holds none that can be resumed.
     """
     deadline = deadline or Deadline(None)
-    options = recipe.train
     place = choose_device(device)
-    precision = choose_precision(options.precision, place)
+    if processes is None:
+        processes = torch.cuda.device_count() if place.type == "cuda" else 1
+    if processes == 1 or started_by_torchrun():
+        return train_here(imageset, folder, recipe, place, deadline, resume)
     check_run_folder(folder, resume)
-
-    # Make everything that the next step depends on, or load it.
-    state = new_state(imageset, recipe, place, precision)
-    if resume:
-        load_checkpoint(folder, state, recipe, imageset.sha256)
-    write_text(folder / "recipe.toml", recipe_to_toml(recipe))
-    write_json(folder / "environment.json", describe_environment(place, precision))
-    keeper = _Keeper(folder, recipe, imageset.sha256, state.images_seen)
-    keeper.save(state)
-
-    # Load the set.
-    batches = Batches(
-        imageset.images, options.batch_size, seed=recipe.seed, flip=options.flip, device=place
+    launch(processes, _train_launched, imageset.folder, folder, recipe, place, deadline, resume)
+    end = read_history(folder)[-1]
+    return TrainingResult(
+        images=end["images"], seconds=end["seconds"], stopped_by=end["stopped_by"]
     )
-    interval = _Interval(place)
-    stopped_by = "images" if state.images_seen >= options.images else ""
 
-    with stop_request() as stop, _progress_bar() as bar:
+
+def train_here(
+    imageset: ImageSet,
+    folder: Path,
+    recipe: Recipe,
+    device: torch.device,
+    deadline: Deadline,
+    resume: bool,
+) -> TrainingResult:
+    """`train` in this process, and in those beside it that torchrun started."""
+    options, batch_size = recipe.train, recipe.train.batch_size
+    with join_processes(device) as (processes, device), stop_request() as stop:
+        check_batch(batch_size, processes)
+        check_run_folder(folder, resume)
+        precision = choose_precision(options.precision, device)
+        set_determinism(options.deterministic)
+
+        # Make everything that the next step depends on, or load it.
+        state = new_state(imageset, recipe, device, precision)
+        if resume:
+            load_checkpoint(folder, state, recipe, imageset.sha256)
+        processes.wait()
+        generator = processes.parallel(state.generator)
+        discriminator = processes.parallel(state.discriminator)
+        share = (processes.rank, processes.count)
+        batches = Batches(imageset, options, seed=recipe.seed, device=device, share=share)
+        monitor = Monitor(device, state.seconds)
+        stopped_by = "images" if state.images_seen >= options.images else ""
+        show = None
+        if processes.first:
+            environment = describe_environment(device, precision) | {"processes": processes.count}
+            show = _Show(RunFolder(folder, recipe, environment, imageset, state), options, deadline)
+
         while not stopped_by:
             started = time.perf_counter()
 
-            # Take real images, and make fake ones.
-            real = batches.at(state.images_seen)
-            z = torch.randn(len(real), recipe.networks.latent, generator=state.random, device=place)
-            with _autocast(place, precision):
-                fake = state.generator(z)
+            # Take real images, and make fake ones of the same labels.
+            real, labels = batches.at(state.images_seen)
+            z = torch.randn(
+                batch_size, recipe.networks.latent, generator=state.random, device=device
+            )[share[0] :: share[1]]
+            with autocast(device, precision):
+                fake = generator(z, labels)
 
             # Train the discriminator on both, then the generator against it.
-            real_logits, fake_logits, d_loss = discriminator_step(
-                state, real, fake, options.real_label, precision
+            d_step = discriminator_step(
+                state, discriminator, real, fake, labels, monitor, options.real_label, precision
             )
-            g_loss = generator_step(state, fake, precision)
-            update_scaler(state)
+            g_step = generator_step(state, fake, labels, monitor, precision)
+            state.scaler.update()
+            monitor.add(state.images_seen, d_step, g_step)
 
             # Update the EMA and the counters.
-            state.images_seen += len(real)
-            state.ema.update(state.generator, len(real), state.images_seen)
-            interval.add(d_loss, g_loss, real_logits, fake_logits)
+            state.images_seen += batch_size
+            state.ema.update(state.generator, batch_size, state.images_seen)
             seconds = time.perf_counter() - started
-            interval.seconds += seconds
             state.seconds += seconds
 
-            # Decide whether this was the last step.
+            # Decide whether this was the last step; a save comes before the next chance to.
+            at_interval = state.images_seen % options.interval_images < batch_size
             if state.images_seen >= options.images:
                 stopped_by = "images"
             elif stop:
                 stopped_by = stop.name
-            elif deadline.expired(reserve=seconds + keeper.closing_seconds):
+            elif show and deadline.expired(
+                reserve=seconds + (1 + at_interval) * show.run.closing_seconds
+            ):
                 stopped_by = "time limit"
+            stopped_by = processes.agree(stopped_by)
 
             # Show, log, draw and save.
-            at_interval = state.images_seen % options.interval_images < len(real)
-            if at_interval or stopped_by or interval.steps % 10 == 0:
-                row = interval.row(state)
-                bar.set_postfix_str(_postfix(row, options.images, deadline), refresh=False)
-                bar.update(_progress(state.images_seen, options.images, deadline) - bar.n)
+            if at_interval or stopped_by or monitor.steps % LOG_STEPS == 0:
+                row = monitor.row(state, batch_size, processes)
+                if show:
+                    show.progress(row)
             if at_interval or stopped_by:
-                keeper.save(state, row)
-                interval = _Interval(place)
+                if show:
+                    show.save(state, row | {"stopped_by": stopped_by})
+                monitor.start_interval(state.seconds)
 
-    keeper.save_gif()
+        if show:
+            show.close()
     return TrainingResult(images=state.images_seen, seconds=state.seconds, stopped_by=stopped_by)
-
-
-def check_run_folder(folder: Path, resume: bool) -> None:
-    """Raises InputError where a run would be overwritten, or there is none to resume."""
-    holds_run = (folder / CHECKPOINT).exists()
-    if holds_run and not resume:
-        raise InputError(
-            f"{folder} already holds a run; continue it with --resume, or choose another --out"
-        )
-    if resume and not holds_run:
-        raise InputError(f"{folder} holds no {CHECKPOINT}; there is nothing to resume")
 
 
 def discriminator_step(
     state: TrainingState,
+    discriminator: nn.Module,
     real: torch.Tensor,
     fake: torch.Tensor,
+    labels: torch.Tensor,
+    monitor: Monitor,
     real_label: float,
     precision: str,
-) -> tuple[torch.Tensor, torch.Tensor, float]:
+) -> StepResult:
     """One step of the discriminator on [N, C, H, W] real and fake images in [-1, 1].
 
-    Returns the logits [N] of both, detached, and the loss.
+    `discriminator` is the state's, or what averages its gradients over several processes.
     """
-    with _autocast(real.device, precision):
-        real_logits = state.discriminator(real)
-        fake_logits = state.discriminator(fake.detach())
+    with autocast(real.device, precision):
+        real_logits = discriminator(real, labels)
+        fake_logits = discriminator(fake.detach(), labels)
     real_logits, fake_logits = real_logits.float(), fake_logits.float()
     loss = discriminator_loss(real_logits, fake_logits, real_label)
-    _step(state, state.discriminator_optimizer, loss, "discriminator")
-    return real_logits.detach(), fake_logits.detach(), loss.item()
+    norm = _step(state, state.discriminator, state.discriminator_optimizer, loss, monitor)
+    accuracy = ((real_logits > 0).float().mean(), (fake_logits < 0).float().mean())
+    return StepResult(loss=loss.detach(), grad_norm=norm, accuracy=accuracy)
 
 
-def generator_step(state: TrainingState, fake: torch.Tensor, precision: str) -> float:
-    """One step of the generator through the discriminator's view of its [N, C, H, W] fakes.
-
-    Returns the loss.
-    """
+def generator_step(
+    state: TrainingState,
+    fake: torch.Tensor,
+    labels: torch.Tensor,
+    monitor: Monitor,
+    precision: str,
+) -> StepResult:
+    """One step of the generator through the discriminator's view of its [N, C, H, W] fakes."""
+    # The discriminator's own gradients would only be thrown away.
     state.discriminator.requires_grad_(False)
-    with _autocast(fake.device, precision):
-        logits = state.discriminator(fake)
+    with autocast(fake.device, precision):
+        logits = state.discriminator(fake, labels)
     loss = generator_loss(logits.float())
-    _step(state, state.generator_optimizer, loss, "generator")
+    norm = _step(state, state.generator, state.generator_optimizer, loss, monitor)
     state.discriminator.requires_grad_(True)
-    return loss.item()
+    return StepResult(loss=loss.detach(), grad_norm=norm)
 
 
-def update_scaler(state: TrainingState) -> None:
-    """Adapts the fp16 scale, and counts the step if the scaler skipped it."""
-    before = state.scaler.get_scale()
-    state.scaler.update()
-    state.skipped_steps += int(state.scaler.get_scale() < before)
+def _step(
+    state: TrainingState,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loss: torch.Tensor,
+    monitor: Monitor,
+) -> torch.Tensor:
+    """Updates the network unless the loss or its gradient is not finite; returns the norm."""
+    optimizer.zero_grad(set_to_none=True)
+    state.scaler.scale(loss).backward()
+    state.scaler.unscale_(optimizer)
+    norm = torch.nn.utils.get_total_norm([weight.grad for weight in network.parameters()])
+    scaled = state.scaler.is_enabled()
+    stop = monitor.guard(loss, norm, scaled=scaled)
+    if not scaled:
+        optimizer.found_inf = stop  # which the fused optimizers read on the device
+    state.scaler.step(optimizer)
+    return norm
 
 
 def new_state(
     imageset: ImageSet, recipe: Recipe, device: torch.device, precision: str
 ) -> TrainingState:
-    """The state before the first step, on the device, for the set's image side and channels."""
+    """The state before the first step, on the device; the networks' shapes are the set's."""
     _, side, _, channels = imageset.images.shape
     generator, discriminator = (
         network.to(device, memory_format=torch.channels_last)
-        for network in make_networks(recipe.networks, side, channels, recipe.seed)
+        for network in make_networks(
+            recipe.networks,
+            side=side,
+            channels=channels,
+            label_count=len(imageset.label_names),
+            seed=recipe.seed,
+        )
     )
     options = recipe.train
 
-    def adam(network: torch.nn.Module, learning_rate: float) -> torch.optim.Adam:
+    def adam(network: nn.Module, learning_rate: float) -> torch.optim.Adam:
         betas = (options.beta1, options.beta2)
         return torch.optim.Adam(network.parameters(), learning_rate, betas, fused=True)
 
@@ -205,103 +259,42 @@ def new_state(
     )
 
 
-class _Interval:
-    """Sums over the steps since the last row of the history; kept on the device."""
+def _train_launched(set_folder: Path, *arguments: object) -> None:
+    """`train_here` in a new process, which opens the set for itself.
 
-    def __init__(self, device: torch.device):
-        self.steps, self.images, self.seconds = 0, 0, 0.0
-        self.losses = [0.0, 0.0]
-        self.correct = torch.zeros(2, device=device)
-
-    def add(
-        self, d_loss: float, g_loss: float, real_logits: torch.Tensor, fake_logits: torch.Tensor
-    ) -> None:
-        self.steps += 1
-        self.images += len(real_logits)
-        self.losses = [self.losses[0] + d_loss, self.losses[1] + g_loss]
-        self.correct += torch.stack([(real_logits > 0).sum(), (fake_logits < 0).sum()])
-
-    def row(self, state: TrainingState) -> dict:
-        accuracy_real, accuracy_fake = (self.correct / self.images).tolist()
-        return {
-            "images": state.images_seen,
-            "seconds": round(state.seconds, 3),
-            "loss_d": self.losses[0] / self.steps,
-            "loss_g": self.losses[1] / self.steps,
-            "accuracy_real": accuracy_real,
-            "accuracy_fake": accuracy_fake,
-            "images_per_second": self.images / self.seconds,
-            "scale": state.scaler.get_scale(),
-            "skipped_steps": state.skipped_steps,
-        }
+    The deadline is the same in all processes of a machine: so is its monotonic clock.
+    """
+    train_here(open_imageset(set_folder), *arguments)
 
 
-class _Keeper:
-    """Writes what a run leaves at every interval, and knows how long the last writing will take."""
+class _Show:
+    """What one of the processes shows and keeps: a bar, warnings, and the run's folder."""
 
-    def __init__(self, folder: Path, recipe: Recipe, set_sha256: str, images_seen: int):
-        self._folder, self._recipe, self._set_sha256 = folder, recipe, set_sha256
-        self._history = History(folder, images_seen)
-        self._z = latents(range(GRID_COLUMNS * GRID_ROWS), recipe.networks.latent)
-        self._save_seconds = self._gif_seconds = 0.0
+    def __init__(self, run: RunFolder, options: TrainRecipe, deadline: Deadline):
+        self.run, self._options, self._deadline = run, options, deadline
+        self._warned = set()
+        # From 0 to 1, since a run may end by its images or by its time.
+        layout = "{desc}: {percentage:3.0f}%|{bar:12}| {elapsed}{postfix}"
+        self._bar = tqdm(desc="train", total=1.0, mininterval=0.5, bar_format=layout)
 
-    @property
-    def closing_seconds(self) -> float:
-        """What the last save and the GIF will take, by the slowest ones so far."""
-        # The GIF is redrawn whenever its frames have doubled, so the last one costs at most twice
-        # the one before.
-        return self._save_seconds + 2 * self._gif_seconds
+    def progress(self, row: dict) -> None:
+        """Moves the bar."""
+        images, deadline = self._options.images, self._deadline
+        left = min((images - row["images"]) / row["images_per_second"], deadline.remaining())
+        postfix = f"{format_duration(left)} left, {describe_row(row)}"
+        by_time = deadline.elapsed() / deadline.seconds if deadline.seconds > 0 else 1.0
+        self._bar.set_postfix_str(postfix, refresh=False)
+        self._bar.update(min(1.0, max(row["images"] / images, by_time)) - self._bar.n)
 
-    def save(self, state: TrainingState, row: dict | None = None) -> None:
-        started = time.perf_counter()
-        if row:
-            self._history.append(row)
-        grid = make_grid(next(sample(state.ema.network, self._z)), GRID_COLUMNS)
-        save_picture(grid, self._folder / "grids" / f"{state.images_seen:09d}.png")
-        save_generator(self._folder, state.ema.network, self._recipe, state.images_seen)
-        save_checkpoint(self._folder, state, self._recipe, self._set_sha256)
-        self._save_seconds = max(self._save_seconds, time.perf_counter() - started)
-        if math.log2(len(self._history.rows) + 1).is_integer():
-            self.save_gif()
+    def save(self, state: TrainingState, row: dict) -> None:
+        """Writes what an interval leaves, and warns, once each, of a collapse."""
+        self.run.save(state, row)
+        for warning in (discriminator_collapsed, modes_collapsed):
+            words = warning(self.run.history.rows)
+            if words and warning not in self._warned:
+                self._warned.add(warning)
+                self._bar.write(f"Warning: {words}", file=sys.stderr)
 
-    def save_gif(self) -> None:
-        started = time.perf_counter()
-        save_gif(sorted((self._folder / "grids").glob("*.png")), self._folder / "progress.gif")
-        self._gif_seconds = time.perf_counter() - started
-
-
-def _step(
-    state: TrainingState, optimizer: torch.optim.Optimizer, loss: torch.Tensor, name: str
-) -> None:
-    if not torch.isfinite(loss):
-        raise NonFiniteLossError(
-            f"the {name}'s loss became {loss.item()} after {state.images_seen:,} images; the last "
-            "checkpoint is kept. Try a lower learning rate, or --set train.precision=fp32"
-        )
-    optimizer.zero_grad(set_to_none=True)
-    state.scaler.scale(loss).backward()
-    state.scaler.step(optimizer)
-
-
-def _autocast(device: torch.device, precision: str) -> torch.autocast:
-    return torch.autocast(device.type, AUTOCAST_TYPES[precision], enabled=precision != "fp32")
-
-
-def _progress_bar() -> tqdm:
-    """A bar from 0 to 1, since a run may end by its images or by its time."""
-    layout = "{desc}: {percentage:3.0f}%|{bar:12}| {elapsed}{postfix}"
-    return tqdm(desc="train", total=1.0, mininterval=0.5, bar_format=layout)
-
-
-def _progress(images_seen: int, images: int, deadline: Deadline) -> float:
-    by_time = deadline.elapsed() / deadline.seconds if deadline.seconds > 0 else 1.0
-    return min(1.0, max(images_seen / images, by_time))
-
-
-def _postfix(row: dict, images: int, deadline: Deadline) -> str:
-    left = min((images - row["images"]) / row["images_per_second"], deadline.remaining())
-    return (
-        f"{format_duration(left)} left, {row['images']:,} images, "
-        f"{row['images_per_second']:.0f}/s, D {row['loss_d']:.2f} G {row['loss_g']:.2f}, "
-        f"D right on {row['accuracy_real']:.0%} of real, {row['accuracy_fake']:.0%} of fake"
-    )
+    def close(self) -> None:
+        self.run.close()
+        self._bar.close()

@@ -2,6 +2,8 @@
 
 import os
 import platform
+import resource
+import sys
 
 import torch
 
@@ -32,6 +34,32 @@ def choose_precision(name: str, device: torch.device) -> str:
         # Before compute capability 8.0 bf16 is emulated; is_bf16_supported() counts that too.
         return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
     return "bf16" if _cpu_multiplies_bf16() else "fp32"
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """What runs networks in `fp32`, `bf16` or `fp16`; weights stay in float32."""
+    types = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+    return torch.autocast(device.type, types[precision], enabled=precision != "fp32")
+
+
+def set_determinism(deterministic: bool) -> None:
+    """Makes GPUs give the same bits for the same seed; otherwise lets them pick by speed.
+
+    CPUs always do for the same number of threads.
+    """
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    if deterministic != torch.are_deterministic_algorithms_enabled():  # setting it takes seconds
+        torch.use_deterministic_algorithms(deterministic)
+    torch.backends.cudnn.benchmark = not deterministic
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """The most memory that was held so far: the GPU's by PyTorch, or this process's."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak  # bytes there, KiB elsewhere
 
 
 def describe_environment(device: torch.device, precision: str) -> dict:

@@ -1,0 +1,132 @@
+"""Training on several processes: who takes part, what they agree on, and how they are started.
+
+PyTorch's own launcher starts the processes, here or by `torchrun -m doggan train ...`, and
+DistributedDataParallel averages their gradients: NCCL between GPUs, gloo between CPUs.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from doggan.support.errors import DogganError, InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Processes:
+    """The processes of one training; this one is number `rank` of `count`."""
+
+    rank: int = 0
+    count: int = 1
+    agreement: distributed.ProcessGroup | None = None  # between hosts; it waits for no GPU
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that writes and shows."""
+        return self.rank == 0
+
+    def parallel(self, network: nn.Module) -> nn.Module:
+        """The network, its gradients averaged over all processes by backward()."""
+        if self.count == 1:
+            return network
+        # Buffers stay apart: broadcasting them at each forward would change, under autograd, what
+        # an earlier forward of the same step has used.
+        return DistributedDataParallel(network, broadcast_buffers=False)
+
+    def agree(self, reason: str) -> str:
+        """The first process's reason to stop, or the first that any process has; "" for none."""
+        if self.count == 1:
+            return reason
+        mine, reasons = reason, [""] * self.count
+        distributed.all_gather_object(reasons, mine, group=self.agreement)
+        return next((reason for reason in reasons if reason), "")
+
+    def mean(self, values: torch.Tensor) -> torch.Tensor:
+        """`values` averaged over all processes."""
+        if self.count == 1:
+            return values
+        total = values.cpu()
+        distributed.all_reduce(total, group=self.agreement)
+        return total / self.count
+
+    def wait(self) -> None:
+        """Waits until all processes are here."""
+        if self.count > 1:
+            distributed.barrier(group=self.agreement)
+
+
+@contextmanager
+def join_processes(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
+    """This process's place among those that torchrun started, and its own device; else it alone."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        yield Processes(), device
+        return
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        agreement = distributed.new_group(backend="gloo")
+        yield Processes(rank=distributed.get_rank(), count=count, agreement=agreement), device
+    finally:
+        distributed.destroy_process_group()
+
+
+def started_by_torchrun() -> bool:
+    """Whether this process is one of several already."""
+    return "WORLD_SIZE" in os.environ
+
+
+def launch(count: int, function: Callable[..., None], *arguments: object) -> None:
+    """Runs `function(*arguments)` in `count` new processes and waits for them.
+
+    A process that dies ends all of them: DogganError says which, and how. SIGINT and SIGTERM are
+    passed on to the processes, which are given 30 s to end cleanly.
+    """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=count,
+        run_id="doggan",
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+        start_method="spawn",
+        monitor_interval=0.2,
+    )
+    try:
+        elastic_launch(config, _in_own_session)(function, *arguments)
+    except SignalException:
+        pass  # the processes have had it too, and have said so in what they left
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        words = failure.message
+        words = words["message"] if isinstance(words, dict) else words
+        raise DogganError(
+            f"training process {rank} of {count} ended ({words.splitlines()[0]}); the last "
+            "checkpoint is kept, and --resume goes on from it"
+        ) from error
+
+
+def _in_own_session(function: Callable[..., None], *arguments: object) -> None:
+    # A terminal's Ctrl-C then comes once, from the launcher, and not from the terminal as well.
+    os.setsid()
+    function(*arguments)
+
+
+def check_batch(batch_size: int, processes: Processes) -> None:
+    """Raises InputError where a batch cannot be shared out evenly, two images or more each."""
+    if batch_size % processes.count or batch_size < 2 * processes.count:
+        raise InputError(
+            f"train.batch_size is {batch_size}; {processes.count} processes need a multiple of "
+            f"{processes.count}, 2 images or more each"
+        )

@@ -1,0 +1,102 @@
+"""What a training step measures, kept on the device: sums, and the first step that failed."""
+
+from dataclasses import dataclass
+
+import torch
+
+from doggan.gan.checkpoint import TrainingState
+from doggan.gan.distributed import Processes
+from doggan.support.device import peak_memory_bytes
+from doggan.support.errors import DogganError
+
+_SUMMED = ("loss_d", "loss_g", "grad_norm_d", "grad_norm_g", "accuracy_real", "accuracy_fake")
+
+
+class NonFiniteLossError(DogganError):
+    """A loss or a gradient became infinite or not a number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """What a step of one network gave, on the device: `accuracy` is D's, on its real and fake."""
+
+    loss: torch.Tensor
+    grad_norm: torch.Tensor
+    accuracy: tuple[torch.Tensor, ...] = ()
+
+
+class Monitor:
+    """Sums since the last interval, and a flag that stops the optimizers.
+
+    Nothing here waits for the device but `row`: one synchronisation a line of the log.
+    A loss or gradient norm that is not finite sets `failed` on the device, and the optimizers,
+    which read it there, change nothing from that step on.
+    """
+
+    def __init__(self, device: torch.device, seconds: float = 0.0):
+        self.failed = torch.zeros((), device=device)
+        self._failure = torch.zeros(len(_SUMMED) + 1, dtype=torch.float64, device=device)
+        self._skipped = torch.zeros((), device=device)
+        self._sums = torch.zeros(len(_SUMMED), dtype=torch.float64, device=device)
+        self.steps, self._started = 0, seconds
+
+    def start_interval(self, seconds: float) -> None:
+        """Forgets the sums; `seconds` have been trained so far."""
+        self._sums.zero_()
+        self.steps, self._started = 0, seconds
+
+    def guard(self, loss: torch.Tensor, norm: torch.Tensor, *, scaled: bool) -> torch.Tensor:
+        """1 where a step must not be taken, as the fused optimizers' `found_inf` reads it.
+
+        Under a loss scale (`scaled`) a norm that is not finite is no failure: the scaler skips the
+        step and lowers the scale.
+        """
+        bad = ~torch.isfinite(loss.detach())
+        overflow = ~torch.isfinite(norm)
+        if scaled:
+            self._skipped += overflow & ~bad
+        else:
+            bad = bad | overflow
+        self.failed = torch.maximum(self.failed, bad.float())
+        return self.failed
+
+    @torch.no_grad()
+    def add(self, images_seen: int, d_step: StepResult, g_step: StepResult) -> None:
+        """Takes in a step of both networks; `images_seen` is from before it."""
+        measured = [d_step.loss, g_step.loss, d_step.grad_norm, g_step.grad_norm]
+        measured = torch.stack([*measured, *d_step.accuracy]).double()
+        first = (self.failed > 0) & (self._failure == 0).all()
+        seen = measured.new_tensor([images_seen])
+        self._failure = torch.where(first, torch.cat([measured, seen]), self._failure)
+        self._sums += measured.nan_to_num(0, 0, 0)  # a skipped step has no norm
+        self.steps += 1
+
+    def row(self, state: TrainingState, batch_size: int, processes: Processes) -> dict:
+        """The means since the last interval, over all processes, as a row of the history.
+
+        Waits for the device. Raises NonFiniteLossError where a step has failed.
+        """
+        if self.failed.item():
+            raise self._error(batch_size)
+        state.skipped_steps += int(self._skipped.item())
+        self._skipped.zero_()
+        means = processes.mean(self._sums / self.steps).tolist()
+        return {
+            "images": state.images_seen,
+            "seconds": round(state.seconds, 3),
+            **dict(zip(_SUMMED, means, strict=True)),
+            "images_per_second": self.steps * batch_size / (state.seconds - self._started),
+            "scale": state.scaler.get_scale(),
+            "skipped_steps": state.skipped_steps,
+            "memory_bytes": peak_memory_bytes(self._sums.device),
+        }
+
+    def _error(self, batch_size: int) -> NonFiniteLossError:
+        loss_d, loss_g, norm_d, norm_g, *_, images = self._failure.tolist()
+        return NonFiniteLossError(
+            f"training diverged at step {images / batch_size + 1:,.0f}, after {images:,.0f} "
+            f"images: the discriminator's loss was {loss_d:.4g} and its gradient's norm "
+            f"{norm_d:.4g}, the generator's {loss_g:.4g} and {norm_g:.4g}. That step was not "
+            "taken, and the last checkpoint is kept. Try a lower learning rate, or "
+            "--set train.precision=fp32"
+        )

@@ -1,0 +1,138 @@
+"""Training on several processes: the same course as on one, one end for all, nothing lost."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from doggan.gan.checkpoint import load_checkpoint
+from doggan.gan.distributed import Processes, check_batch
+from doggan.gan.trainer import new_state, train
+from doggan.recipe import with_value
+from doggan.reporting.history import read_history
+from doggan.support.deadline import Deadline
+from doggan.support.errors import DogganError, InputError
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def one_thread_each(monkeypatch):
+    """Two processes of two threads on two cores would mostly wait for each other."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def weights(folder):
+    content = torch.load(folder / "checkpoint.pt", weights_only=True)
+    return {
+        f"{part}.{name}": value
+        for part in ("generator", "discriminator", "ema")
+        for name, value in content[part].items()
+        if "running" not in name
+    }
+
+
+def losses(folder):
+    return np.array([[row["loss_d"], row["loss_g"]] for row in read_history(folder)])
+
+
+def test_two_processes_take_the_steps_of_one(tiny_set, tiny_recipe, tmp_path):
+    # Without batch norm, which looks at a process's own share of a batch, only rounding differs.
+    recipe = with_value(tiny_recipe, "networks.architecture", "dense")
+    recipe = with_value(recipe, "train.precision", "fp32")
+    one = train(tiny_set, tmp_path / "one", recipe)
+    two = train(tiny_set, tmp_path / "two", recipe, processes=2)
+    assert one.images == two.images == 64
+    assert np.allclose(losses(tmp_path / "one"), losses(tmp_path / "two"), rtol=1e-4)
+    ones, twos = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert ones.keys() == twos.keys()
+    for name, value in ones.items():
+        assert torch.allclose(value, twos[name], rtol=1e-3, atol=1e-4), name
+    # What two processes left, one can go on with.
+    longer = with_value(recipe, "train.images", 80)
+    assert train(tiny_set, tmp_path / "two", longer, resume=True).images == 80
+
+
+@pytest.mark.slow
+def test_with_batch_norm_the_loss_curves_agree_within_a_tenth(tiny_set, tiny_recipe, tmp_path):
+    recipe = tiny_recipe
+    for override in ("train.batch_size=32", "train.images=640", "train.interval_images=160"):
+        key, value = override.split("=")
+        recipe = with_value(recipe, key, int(value))
+    train(tiny_set, tmp_path / "one", recipe)
+    train(tiny_set, tmp_path / "two", recipe, processes=2)
+    assert np.allclose(losses(tmp_path / "one"), losses(tmp_path / "two"), rtol=0.1)
+
+
+@pytest.mark.slow
+def test_a_killed_process_ends_the_run_and_the_last_checkpoint_stays(
+    tiny_set, tiny_recipe, tmp_path
+):
+    recipe = with_value(tiny_recipe, "train.images", 10**9)
+    folder = tmp_path / "run"
+
+    def kill_one():
+        while not read_history(folder):
+            time.sleep(0.1)
+        victim = subprocess.run(
+            ["pgrep", "-f", "-P", str(os.getpid()), "spawn_main"], capture_output=True, text=True
+        ).stdout.split()[-1]
+        os.kill(int(victim), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    with pytest.raises(DogganError, match="of 2 ended .*SIGKILL.*--resume goes on from it"):
+        train(tiny_set, folder, recipe, processes=2, deadline=Deadline(60))
+    killer.join()
+    state = new_state(tiny_set, recipe, CPU, "fp32")
+    load_checkpoint(folder, state, recipe, tiny_set.sha256)
+    assert state.images_seen >= 32
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_torchrun_ends_all_processes_cleanly(tiny_set, tmp_path, number):
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "-m", "doggan"]
+    command += ["train", str(tiny_set.folder), "--out", str(folder), "--device", "cpu"]
+    for value in ("networks.generator_width=8", "networks.discriminator_width=4"):
+        command += ["--set", value]
+    command += ["--set", "train.batch_size=8", "--set", "train.interval_images=32"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    until = time.monotonic() + 120
+    while not read_history(folder):
+        assert time.monotonic() < until, process.communicate()[0]
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.2)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert read_history(folder)[-1]["stopped_by"] == number.name
+
+
+def test_all_stop_at_the_first_reason():
+    assert Processes().agree("time limit") == "time limit"
+    assert Processes().agree("") == ""
+
+
+def test_a_batch_that_cannot_be_shared_out_is_refused():
+    for size in (33, 2):
+        with pytest.raises(InputError, match=f"batch_size is {size}; 2 processes need a multiple"):
+            check_batch(size, Processes(count=2))
+    check_batch(4, Processes(count=2))
+
+
+def test_the_deadline_ends_two_processes_together(tiny_set, tiny_recipe, tmp_path):
+    recipe = with_value(tiny_recipe, "train.images", 10**9)
+    started = time.monotonic()
+    result = train(tiny_set, tmp_path / "run", recipe, processes=2, deadline=Deadline(12.0))
+    assert result.stopped_by == "time limit"
+    assert result.images % 8 == 0
+    assert time.monotonic() - started < 60
