@@ -18,9 +18,9 @@ from doggan.data import fetch as module
 from doggan.data.fetch import FetchedFile, RemoteFile, fetch_kaggle, fetch_stanford
 from doggan.support import download as download_module
 from doggan.support.errors import DogganError
+from kaggle_server import KEY, real_client
 
 BREED = "n02085620-Chihuahua"
-KEY = "0123456789abcdef-secret"
 CALL = "/api/v1/competitions.CompetitionApiService/DownloadDataFiles"
 DATA_PATH = "/bundle/archive.zip"
 
@@ -161,21 +161,8 @@ def test_the_published_facts():
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
-    """The real client, imported for this module alone: it reads the environment only then."""
-    before = set(sys.modules)
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("KAGGLE_")]:
-            patch.delenv(name)
-        patch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path_factory.mktemp("kaggle")))
-        patch.setenv("KAGGLE_API_ENVIRONMENT", "LOCALHOST")
-        patch.setenv("KAGGLE_USERNAME", "someone")
-        patch.setenv("KAGGLE_KEY", KEY)
-        for name in [name for name in before if name.partition(".")[0] in ("kaggle", "kagglesdk")]:
-            patch.delitem(sys.modules, name)
-        yield pytest.importorskip("kaggle")
-    for name in set(sys.modules) - before:
-        if name.partition(".")[0] in ("kaggle", "kagglesdk"):
-            del sys.modules[name]
+    with real_client(tmp_path_factory.mktemp("kaggle")) as client:
+        yield client
 
 
 @pytest.fixture
@@ -405,7 +392,7 @@ def test_kaggle_finds_credentials_in_files(homeless, place):
     path = homeless / place
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"username": "someone", "key": KEY}))
-    module._require_credentials()
+    module.require_credentials()
 
 
 def test_kaggle_credentials_that_are_no_credentials(kaggle_at, homeless, tmp_path, capfd):

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from doggan.support.download import download, in_background
 from doggan.support.errors import DogganError
 from doggan.support.files import format_bytes, require_free_space, sha256_of
+from doggan.support.kaggle_client import client_errors, connect, require_credentials
 
 STANFORD_URL = "http://vision.stanford.edu/aditya86/ImageNetDogs/"
 KAGGLE_SLUG = "generative-dog-images"
@@ -26,10 +27,6 @@ KAGGLE_BYTES_AT_MOST = 1_000_000_000
 MAX_UNPACKED_BYTES = 4_000_000_000
 MAX_MEMBERS = 200_000
 
-_TOKEN_HELP = (
-    "make an API token at https://www.kaggle.com/settings and save it as ~/.kaggle/kaggle.json, "
-    "or set KAGGLE_USERNAME and KAGGLE_KEY"
-)
 _RULES_URL = f"https://www.kaggle.com/competitions/{KAGGLE_SLUG}/rules"
 # The client waits up to 33 seconds between two attempts of its own.
 _STALL_SECONDS = 90.0
@@ -109,7 +106,7 @@ def fetch_kaggle(out: Path | str, *, progress: bool = True) -> tuple[FetchedFile
     path = out / KAGGLE_ZIP
     if _is_readable(path):
         return (_fetched(path, downloaded=False),)
-    _require_credentials()
+    require_credentials()
     folder = out / f".{KAGGLE_SLUG}.partial"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -181,18 +178,6 @@ def _check_member(path: Path, name: str, count: int) -> None:
         raise DogganError(f"{path} holds more than {MAX_MEMBERS:,} files")
 
 
-def _require_credentials() -> None:
-    """Raises DogganError where the client would find none (it prints a page of help then)."""
-    home = Path.home() / ".kaggle"
-    config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "kaggle"
-    folders = [home, config, Path(os.environ.get("KAGGLE_CONFIG_DIR") or home)]
-    names = ("kaggle.json", "access_token", "access_token.txt", "credentials.json")
-    in_files = any((folder / name).exists() for folder in folders for name in names)
-    in_variables = os.environ.get("KAGGLE_USERNAME") and os.environ.get("KAGGLE_KEY")
-    if not (in_files or in_variables or os.environ.get("KAGGLE_API_TOKEN")):
-        raise DogganError(f"no Kaggle credentials found; {_TOKEN_HELP}")
-
-
 def _run_client(folder: Path, progress: bool) -> None:
     """Lets the client download into `folder`, and gives it up once that no longer grows.
 
@@ -213,44 +198,13 @@ def _run_client(folder: Path, progress: bool) -> None:
 
 
 def _download_with_client(folder: Path, *, quiet: bool) -> None:
-    try:
-        import kaggle
-        import requests
-    except ImportError as error:
-        raise DogganError(
-            f"the kaggle client cannot be used ({error}); run: pip install kaggle six"
-        ) from error
-    try:
-        kaggle.api.authenticate()
-        kaggle.api.competition_download_files(KAGGLE_SLUG, path=str(folder), quiet=quiet)
-    # Not one of these texts is shown: they can name signed addresses.
-    except SystemExit:
-        raise DogganError(f"Kaggle does not accept the credentials; {_TOKEN_HELP}") from None
-    except requests.HTTPError as error:
-        raise DogganError(_answer(getattr(error.response, "status_code", 0))) from None
-    except requests.RequestException as error:
-        raise DogganError(
-            f"the connection to Kaggle failed ({type(error).__name__}); check the network and run "
-            "the same command again, it goes on where it stopped"
-        ) from None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DogganError(
-            f"the kaggle client stumbled over Kaggle's answer ({type(error).__name__}); run "
-            "the same command again, or update the client: pip install -U kaggle"
-        ) from None
-
-
-def _answer(status: int) -> str:
-    if status == 401:
-        return f"Kaggle does not accept the credentials (401); {_TOKEN_HELP}"
-    if status == 403:
-        return (
-            "Kaggle refuses these files (403): accept the competition's rules at "
-            f"{_RULES_URL}, then run the same command again"
-        )
-    if status == 404:
-        return f"Kaggle knows no files of the competition '{KAGGLE_SLUG}' (404); try again later"
-    return f"Kaggle answered with an error ({status}); try again later"
+    refusals = {
+        403: "Kaggle refuses these files (403): accept the competition's rules at "
+        f"{_RULES_URL}, then run the same command again",
+        404: f"Kaggle knows no files of the competition '{KAGGLE_SLUG}' (404); try again later",
+    }
+    with client_errors(refusals, "run the same command again, it goes on where it stopped"):
+        connect().competition_download_files(KAGGLE_SLUG, path=str(folder), quiet=quiet)
 
 
 def _move_zip(downloaded: Path, path: Path) -> None:
