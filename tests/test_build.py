@@ -103,9 +103,10 @@ def test_whole_frames_need_no_annotation(photos, tmp_path):
         photos / "Images" / "n90000001-Red_dog" / "n90000001_99.jpg",
         encode(Image.new("RGB", (96, 80)), "PNG"),
     )  # a PNG that is named .jpg, too
-    images, name = read_reference([photos])
+    images, name, whole_frames = read_reference([photos])
     assert images.shape == (13, 64, 64, 3)
-    assert name == f"{photos}, crop 'full'"
+    assert name == f"{photos}, crop 'full', Lanczos to 64x64"
+    assert whole_frames
     assert len(read_images([photos], RECIPE)) == 12
 
 

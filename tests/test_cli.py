@@ -26,6 +26,7 @@ COMMANDS = (
     "score",
     "neighbours",
     "compare",
+    "report",
     "run",
     "demo",
 )
@@ -212,7 +213,10 @@ def test_a_sweep_scores_every_truncation_and_writes_no_images(run_folder, tmp_pa
     sweep = json.loads((tmp_path / "sweep.json").read_text())
     scores = {entry["name"]: entry["scorecard"]["mifid"] for entry in sweep["entries"]}
     assert sweep["best"] == min(scores, key=scores.get)
-    assert sorted(run_folder.rglob("*")) == before
+    assert sweep["truncations"] == [0.5, 0.75, 1.0]
+    left = run_folder / "truncation.json"  # for the report
+    assert json.loads(left.read_text()) == sweep
+    assert sorted(run_folder.rglob("*")) == sorted([*before, left])
     assert doggan(*arguments, "--json") == 0
     again = json.loads(capsys.readouterr().out)
     assert {entry["name"]: entry["scorecard"]["mifid"] for entry in again["entries"]} == scores
@@ -226,8 +230,12 @@ def test_neighbours_draws_the_closest_with_their_names(run_folder, tmp_path, cap
     lines = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"(no )?penalty: 0\.\d+, eps 0\.\d+", lines[0])
     assert "DOES NOT COMPARE" in lines[1]
-    with Image.open(run_folder / "images-neighbours.png") as picture:
+    with Image.open(run_folder / "neighbours.png") as picture:
         assert picture.format == "PNG"
+    assert len(json.loads((run_folder / "neighbours.json").read_text())["pairs"]) == 3
+    assert doggan("report", run_folder, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["notes"] == []
+    assert (run_folder / "report.html").read_text().count("its nearest reference image") == 3
     out = tmp_path / "n.png"
     zip_file = run_folder / "images.zip"
     assert doggan("neighbours", zip_file, *reference, "--out", out, "--json") == 0

@@ -13,18 +13,27 @@ PACKAGE = Path(doggan.__file__).parent
 RANKS = [
     {"__init__", "support.errors"},
     {"support.deadline", "support.files", "support.signals", "support.device"},
-    {"support.archives", "support.download", "recipe", "scoring.interval"},
-    {"data.stanford", "data.dog_breeds", "data.imageset", "data.batches", "data.fetch",
-     "gan.networks", "gan.losses", "gan.ema", "scoring.mifid", "scoring.inception",
+    {"support.archives", "support.download", "support.tensor_file", "recipe", "scoring.interval"},
+    {"support.kaggle_client"},
+    {"data.stanford", "data.idx", "data.dog_breeds", "data.imageset", "data.fetch",
+     "gan.networks", "gan.losses", "gan.ema", "gan.distributed", "gan.health",
+     "scoring.mifid", "scoring.inception",
      "scoring.efficientnet", "reporting.history", "reporting.pictures"},
-    {"data.crops", "data.images", "data.dog_drawing", "gan.checkpoint", "gan.generator_file",
-     "gan.sampler", "scoring.judges"},
-    {"data.build", "data.sample_dogs", "gan.trainer", "scoring.features"},
-    {"scoring.cache"},
+    {"data.batches", "data.crops", "data.images", "data.dog_drawing", "gan.checkpoint", "gan.generator_file",
+     "gan.sampler", "scoring.judges", "kernel.metadata"},
+    {"data.build", "data.sample_dogs", "gan.monitor", "gan.run_folder", "gan.walks", "scoring.features",
+     "kernel.bundle", "kernel.inputs", "kernel.log", "kernel.remote"},
+    {"gan.trainer", "scoring.cache", "kernel.remote_log", "kernel.remote_output", "kernel.remote_submit"},
     {"scoring.scorecard", "submission"},
     {"scoring.neighbours", "scoring.comparison", "scoring.scorecard_file"},
-    {"pipeline", "scoring.sweep", "reporting.neighbours_picture"},
-    {"commands", "cli_options"},
+    {"pipeline", "scoring.sweep", "reporting.neighbours_picture", "reporting.run_results",
+     "reporting.report_pictures"},
+    {"reporting.run_files", "kernel.start"},
+    {"reporting.report_charts", "reporting.report_facts", "kernel.script"},
+    {"reporting.report_curves"},
+    {"reporting.report"},
+    {"commands", "commands_kernel", "cli_options"},
+    {"cli_parser_kernel"},
     {"cli_parser"},
     {"cli"},
     {"__main__"},
@@ -48,7 +57,7 @@ def imported_modules(path):
 
 def test_every_module_has_a_rank_and_imports_from_below():
     paths = {module_name(path): path for path in PACKAGE.rglob("*.py")}
-    packages = {"support", "data", "gan", "scoring", "reporting"}
+    packages = {"support", "data", "gan", "scoring", "reporting", "kernel"}
     assert set(paths) - packages == set(RANK)
     wrong = [
         f"{name} imports {imported}"

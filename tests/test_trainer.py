@@ -15,7 +15,8 @@ from doggan.gan import checkpoint, trainer
 from doggan.gan.checkpoint import load_checkpoint
 from doggan.gan.generator_file import load_generator
 from doggan.gan.sampler import sample_seeds
-from doggan.gan.trainer import NonFiniteLossError, new_state, train
+from doggan.gan.monitor import NonFiniteLossError
+from doggan.gan.trainer import new_state, train
 from doggan.recipe import load_recipe, recipe_from_toml, with_value
 from doggan.support.deadline import Deadline
 from doggan.support.errors import DogganError, InputError
@@ -109,7 +110,7 @@ def test_a_loss_that_is_no_number_stops_before_the_step(
         return real_loss(logits) * (float("nan") if len(calls) == 6 else 1)
 
     monkeypatch.setattr(trainer, "generator_loss", loss)
-    with pytest.raises(NonFiniteLossError, match="generator's loss became nan after 40 images"):
+    with pytest.raises(NonFiniteLossError, match="at step 6, after 40 images.*generator's nan"):
         train(tiny_set, tmp_path / "run", tiny_recipe)
     assert len(calls) == 6
     state = new_state(tiny_set, tiny_recipe, CPU, "fp32")
@@ -203,7 +204,10 @@ def test_training_learns_the_colour_of_its_images(tmp_path):
     random = np.random.default_rng(0)
     images = np.array([220, 120, 20]) + random.integers(-20, 20, (64, 16, 16, 3))
     imageset = ImageSet(
-        tmp_path, images.astype(np.uint8), np.zeros(64, np.int64), {"images_sha256": "x"}
+        tmp_path,
+        images.astype(np.uint8),
+        np.zeros(64, np.int64),
+        {"images_sha256": "x", "label_names": ["orange"]},
     )
     recipe = load_recipe(
         "dogs",

@@ -62,15 +62,17 @@ class Sizes:
     """How much is measured."""
 
     photos: int
-    steps: int  # of 128 images, after WARM_UP_STEPS
+    warm_up: int  # steps of 128 images that are not measured
+    steps: int  # those that are
     sets: tuple[int, int]  # images in a small and a large set
     long_images: int  # shown in one run, for the memory
     repeats: int
 
 
-FULL = Sizes(photos=1000, steps=12, sets=(1_000, 100_000), long_images=200_000, repeats=3)
-QUICK = Sizes(photos=130, steps=1, sets=(40, 80), long_images=400, repeats=1)
-WARM_UP_STEPS = 3
+FULL = Sizes(
+    photos=1000, warm_up=3, steps=12, sets=(1_000, 100_000), long_images=200_000, repeats=3
+)
+QUICK = Sizes(photos=130, warm_up=1, steps=1, sets=(40, 80), long_images=400, repeats=1)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -236,9 +238,9 @@ def time_loop(
     criterion = nn.BCEWithLogitsLoss()
     precision = choose_precision("auto", device) if "bf16" in changes else "fp32"
     first = started = 0.0
-    for step in range(WARM_UP_STEPS + sizes.steps):
+    for step in range(sizes.warm_up + sizes.steps):
         real = next(batches)
-        if step == WARM_UP_STEPS:
+        if step == sizes.warm_up:
             _wait(device)
             started = time.perf_counter()
         discriminator.zero_grad()
@@ -274,7 +276,7 @@ def time_loop(
 def time_engine(recipe: Recipe, imageset: ImageSet, device: torch.device, sizes: Sizes) -> dict:
     """Our engine, its pictures, checkpoints and history included in nothing but the memory."""
     batch = recipe.train.batch_size
-    steps = WARM_UP_STEPS * 128 // batch, sizes.steps * 128 // batch
+    steps = sizes.warm_up * 128 // batch, sizes.steps * 128 // batch
     overrides = {"images": sum(steps) * batch, "interval_images": steps[0] * batch}
     moments = []
 
@@ -287,11 +289,10 @@ def time_engine(recipe: Recipe, imageset: ImageSet, device: torch.device, sizes:
         run = _with_train(recipe, **overrides)
         train(imageset, Path(folder), run, device=device.type, deadline=Deadline(None, clock))
         rows = [json.loads(line) for line in (Path(folder) / "stats.jsonl").open()]
-    measured = [row for row in rows if row["images"] > overrides["interval_images"]]
-    seconds = rows[-1]["seconds"] - rows[0]["seconds"]
-    images = sum(1 for _ in measured) and rows[-1]["images"] - rows[0]["images"]
+    first, last = rows[0], rows[-1]
     return {
-        "images_per_second": images / seconds,
+        "images_per_second": (last["images"] - first["images"])
+        / (last["seconds"] - first["seconds"]),
         "first_step_seconds": moments[1] - start,  # the first is the deadline's own
         "memory_gigabytes": peak_memory_bytes(device) / 1e9,
     }

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from doggan.recipe import CROP_POLICIES
 from doggan.support.deadline import parse_duration
 from doggan.support.errors import InputError
 
@@ -17,8 +18,8 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
         metavar="SOURCE",
         type=Path,
         nargs="+",
-        help="what fetch left, or a folder, zip or tars of photos and annotations, "
-        "in Kaggle's layout, in Stanford's, or plain",
+        help="what fetch left; a folder, zip or tars of photos and annotations, in Kaggle's "
+        "layout, in Stanford's, or plain; or MNIST's or Fashion-MNIST's idx files",
     )
 
 
@@ -35,7 +36,10 @@ def add_run_folder(parser: argparse.ArgumentParser) -> None:
 def add_recipe(parser: argparse.ArgumentParser) -> None:
     """Which recipe, and what to override in it."""
     parser.add_argument(
-        "--recipe", metavar="NAME_OR_FILE", help="dogs, demo, or a TOML file (default dogs)"
+        "--recipe",
+        metavar="NAME_OR_FILE",
+        help="dogs, demo, mnist-dense, mnist-dcgan, fashion-dense, fashion-dcgan, or a TOML file "
+        "(default dogs)",
     )
     parser.add_argument(
         "--set",
@@ -78,6 +82,11 @@ def add_reference(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         help="photos (their whole frames, squashed, as Kaggle does) or a built set",
+    )
+    parser.add_argument(
+        "--reference-crop",
+        choices=CROP_POLICIES,
+        help="how photos become reference images (default full, Kaggle's)",
     )
     parser.add_argument(
         "--precision",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from doggan import __version__, commands
 from doggan import cli_options as options
+from doggan.cli_parser_kernel import add_kernel, add_submit
 
 EPILOG = """\
 examples:
@@ -31,16 +32,20 @@ def make_parser() -> argparse.ArgumentParser:
         _add_fetch,
         _add_build,
         _add_train,
+        _add_watch,
         _add_sample,
         _add_zip,
         _add_check,
         _add_score,
         _add_neighbours,
         _add_compare,
+        _add_report,
         _add_run,
         _add_demo,
     ):
         add(commands_of)
+    add_kernel(commands_of, _add)
+    add_submit(commands_of, _add)
     return parser
 
 
@@ -66,14 +71,25 @@ def _add_build(commands_of: argparse._SubParsersAction) -> None:
         "build",
         commands.build,
         "cut photos into a set of square images",
-        "doggan build photos --out data/dogs64 --crop four",
+        "doggan build photos --out data/dogs64 --crop four\n"
+        "  doggan build mnist --download mnist --out data/mnist28",
     )
     options.add_sources(parser)
     parser.add_argument("--out", type=Path, required=True, help="the folder of the built set")
     parser.add_argument(
         "--crop",
-        choices=("square", "tight", "full", "four"),
+        choices=options.CROP_POLICIES,
         help="how a box becomes a square (default: the recipe's, square)",
+    )
+    parser.add_argument(
+        "--side",
+        type=options.positive,
+        help="pixels, 16 to 128 (default: the recipe's; 64, or 28 of idx files)",
+    )
+    parser.add_argument(
+        "--download",
+        choices=("mnist", "fashion-mnist"),
+        help="first download these idx files into SOURCE, a folder",
     )
     options.add_recipe(parser)
 
@@ -90,21 +106,40 @@ def _add_train(commands_of: argparse._SubParsersAction) -> None:
     options.add_training(parser)
 
 
+def _add_watch(commands_of: argparse._SubParsersAction) -> None:
+    parser = _add(
+        commands_of,
+        "watch",
+        commands.watch,
+        "follow a training, a line an interval, until it ends or Ctrl-C",
+        "doggan watch runs/dogs",
+    )
+    parser.add_argument(
+        "run_folder", metavar="RUN", type=Path, help="the folder of a run, going on or ended"
+    )
+
+
 def _add_sample(commands_of: argparse._SubParsersAction) -> None:
     parser = _add(
         commands_of,
         "sample",
         commands.sample,
         "draw a grid from a trained run",
-        "doggan sample runs/dogs --count 8 --noise 1.0:0.0 --out strip.png",
+        "doggan sample runs/dogs --count 8 --noise 1.0:0.0 --out strip.png\n"
+        "  doggan sample runs/mnist --label 3 --interpolate --out threes.gif",
     )
     options.add_run_folder(parser)
-    parser.add_argument("--out", type=Path, help="the PNG (default: RUN/sample.png)")
     parser.add_argument(
-        "--count", type=options.positive, default=50, help="how many seeds (default 50)"
+        "--out", type=Path, help="the PNG, or of a walk the GIF (default: RUN/sample.png)"
+    )
+    parser.add_argument(
+        "--count", type=options.positive, help="how many seeds (default 50; of a walk 8)"
     )
     parser.add_argument(
         "--columns", type=options.positive, default=10, help="images a row (default 10)"
+    )
+    parser.add_argument(
+        "--label", help="of a conditional run: a label's name, part of it, or its number"
     )
     parser.add_argument(
         "--truncation",
@@ -118,11 +153,15 @@ def _add_sample(commands_of: argparse._SubParsersAction) -> None:
         default="scale",
         help="multiply z, or draw again what lies outside (default scale)",
     )
-    parser.add_argument(
+    walk = parser.add_mutually_exclusive_group()
+    walk.add_argument(
         "--noise",
         metavar="FROM:TO",
         type=options.noise_range,
         help="a row a seed, its z scaled from FROM to TO in steps of 0.1",
+    )
+    walk.add_argument(
+        "--interpolate", action="store_true", help="a row a seed, its z turned into the next seed's"
     )
 
 
@@ -197,7 +236,9 @@ def _add_neighbours(commands_of: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--count", type=options.positive, default=12, help="how many pairs (default 12)"
     )
-    parser.add_argument("--out", type=Path, help="the PNG (default: IMAGES-neighbours.png)")
+    parser.add_argument(
+        "--out", type=Path, help="the PNG (default: IMAGES-neighbours.png, or RUN/neighbours.png)"
+    )
     options.add_reference(parser)
 
 
@@ -215,6 +256,22 @@ def _add_compare(commands_of: argparse._SubParsersAction) -> None:
         type=Path,
         nargs="+",
         help="a scorecard.json, or the folder of a run or an entry that holds one",
+    )
+
+
+def _add_report(commands_of: argparse._SubParsersAction) -> None:
+    parser = _add(
+        commands_of,
+        "report",
+        commands.report,
+        "show a run, or several side by side, as one HTML page",
+        "doggan report runs/dogs\n  doggan report runs/a runs/b runs/c --out compared.html",
+    )
+    parser.add_argument(
+        "runs", metavar="RUN", type=Path, nargs="+", help="a run folder; up to 8 are compared"
+    )
+    parser.add_argument(
+        "--out", type=Path, help="the page (default: RUN/report.html; of several, report.html)"
     )
 
 

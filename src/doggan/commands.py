@@ -28,26 +28,36 @@ def fetch(args: argparse.Namespace, say: Say) -> Outcome:
 
 def build(args: argparse.Namespace, say: Say) -> Outcome:
     from doggan.data.build import build_imageset
+    from doggan.data.idx import download_idx, find_idx
 
-    recipe = _load(args.recipe or "dogs", args.set_values)
-    if args.crop:
-        recipe = replace(recipe, data=replace(recipe.data, crop=args.crop))
-    imageset = build_imageset(args.sources, args.out, recipe.data)
+    if args.download:
+        if len(args.sources) > 1:
+            raise InputError("--download puts the files into SOURCE; give one folder")
+        download_idx(args.download, args.sources[0])
+    idx = find_idx(args.sources)
+    classics = {"digits": "mnist-dcgan", "fashion": "fashion-dcgan"}
+    data = _load(args.recipe or (classics[idx.dataset] if idx else "dogs"), args.set_values).data
+    data = replace(data, crop=args.crop or data.crop, side_px=args.side or data.side_px)
+    imageset = build_imageset(args.sources, args.out, data)
     counts = imageset.manifest["counts"]
     say(f"{args.out}: {imageset.describe()}, from {counts['photos']:,} photos")
+    if idx:
+        say(f"  labels of {idx.dataset}: {', '.join(imageset.label_names)}")
+        say(f"next: doggan train {args.out} --recipe {classics[idx.dataset]} --out runs/classic")
     for reason, count in counts["skipped"].items():
         say(f"  skipped: {reason}: {count:,}")
     return {"set": str(args.out), "images_sha256": imageset.sha256, **counts}, 0
 
 
 def train(args: argparse.Namespace, say: Say) -> Outcome:
-    from doggan.data.imageset import open_imageset
-    from doggan.gan import trainer
-
-    deadline = Deadline(args.time_limit)
+    deadline = Deadline(args.time_limit)  # before PyTorch is loaded, which takes seconds
     recipe = _run_recipe(args, say)
     if args.dry_run:
         return asdict(recipe), 0
+
+    from doggan.data.imageset import open_imageset
+    from doggan.gan import trainer
+
     result = trainer.train(
         open_imageset(args.set),
         args.out,
@@ -63,31 +73,51 @@ def train(args: argparse.Namespace, say: Say) -> Outcome:
     return {"run": str(args.out), **asdict(result)}, _stop_code(result.stopped_by, args.out, say)
 
 
-def sample(args: argparse.Namespace, say: Say) -> Outcome:
-    import numpy as np
+def watch(args: argparse.Namespace, say: Say) -> Outcome:
+    from doggan.reporting.history import describe_row, follow_history
 
-    from doggan.gan import sampler
+    rows = []
+    try:
+        for row in follow_history(args.run_folder):
+            rows.append(row)
+            say(describe_row(row))
+    except KeyboardInterrupt:  # the way to leave a run that goes on
+        pass
+    stopped_by = rows[-1].get("stopped_by", "") if rows else ""
+    if stopped_by:
+        say(f"{args.run_folder}: stopped by {stopped_by}")
+    return {"run": str(args.run_folder), "stopped_by": stopped_by, "rows": rows}, 0
+
+
+def sample(args: argparse.Namespace, say: Say) -> Outcome:
+    from doggan.gan import sampler, walks
     from doggan.gan.generator_file import load_generator
-    from doggan.reporting.pictures import make_grid, save_picture
     from doggan.support.device import choose_device
 
     generator, _ = load_generator(args.run_folder, choose_device(args.device))
-    first = args.seed or 0
-    z = sampler.latents(
-        range(first, first + args.count),
-        generator.latent,
-        truncation=args.truncation,
-        by=args.truncation_by,
-    )
-    columns = args.columns
-    if args.noise:
-        levels = sampler.noise_levels(*args.noise)
-        columns = len(levels)
-        z = (z[:, None] * levels[None, :, None]).flatten(0, 1)  # a row a seed, a column a level
+    walking = args.noise is not None or args.interpolate
+    count = args.count or (8 if walking else 50)
+    seeds = range(first := args.seed or 0, first + count)
+    drawn = range(first, first + count + 1) if args.interpolate else seeds
+    z = sampler.latents(drawn, generator.latent, truncation=args.truncation, by=args.truncation_by)
+    labels = sampler.labels_of(generator, seeds, args.label)
     out = args.out or _beside(args.run_folder, "sample.png")
-    save_picture(make_grid(np.concatenate(list(sampler.sample(generator, z))), columns), out)
-    say(f"{out}: {len(z)} images of seeds {first} to {first + args.count - 1}")
-    return {"picture": str(out), "images": len(z), "first_seed": first, "columns": columns}, 0
+    as_gif = out.suffix.lower() == ".gif"
+    if args.noise is not None:
+        z = walks.noise_walk(z, *args.noise)
+    elif args.interpolate:
+        steps = walks.GIF_STEPS if as_gif else args.columns
+        z = walks.spherical_walk(z[:-1], z[1:], steps)
+    else:
+        z = z[:, None]
+    if as_gif and not walking:
+        raise InputError(f"{out} would not move; add --noise 1.0:0.0 or --interpolate")
+    images = walks.sample_walk(generator, z, labels)
+    columns = images.shape[1] if walking and not as_gif else args.columns
+    walks.save_walk(images, columns, out)
+    made = images.shape[0] * images.shape[1]
+    say(f"{out}: {made} images of seeds {first} to {drawn[-1]}")
+    return {"picture": str(out), "images": made, "first_seed": first, "columns": columns}, 0
 
 
 def zip_images(args: argparse.Namespace, say: Say) -> Outcome:
@@ -131,8 +161,10 @@ def score(args: argparse.Namespace, say: Say) -> Outcome:
         result, summary = _score_run(args, say)
     else:
         images = load_images(args.images)
-        reference, name = read_reference(args.reference)
-        scorecard = score_images(images, reference, _judge(args), reference_name=name)
+        reference, name, whole_frames = read_reference(args.reference, args.reference_crop)
+        scorecard = score_images(
+            images, reference, _judge(args), reference_name=name, whole_frames=whole_frames
+        )
         result, summary = scorecard.as_dict(), scorecard.summary()
     say(summary)
     if args.out:
@@ -144,11 +176,13 @@ def _score_run(args: argparse.Namespace, say: Say) -> tuple[dict, str]:
     """The result and the summary of one truncation, or of a sweep of several."""
     from doggan.data.build import read_reference
     from doggan.gan.generator_file import load_generator
+    from doggan.reporting.run_files import TRUNCATION
     from doggan.scoring import sweep
     from doggan.support.device import choose_device
+    from doggan.support.files import write_json
 
     generator, recipe = load_generator(args.images, choose_device(args.device))
-    reference, name = read_reference(args.reference)
+    reference, name, whole_frames = read_reference(args.reference, args.reference_crop)
     first = args.seed or 0
     truncations = args.truncation or (recipe.submission.truncation,)
     scorecards = {}
@@ -159,26 +193,34 @@ def _score_run(args: argparse.Namespace, say: Say) -> tuple[dict, str]:
         reference,
         _judge(args),
         reference_name=name,
+        whole_frames=whole_frames,
     ):
         if len(truncations) == 1:
             return scorecard.as_dict(), scorecard.summary()
         say(f"truncation {truncation:g}: MiFID {scorecard.mifid:.2f}")
         scorecards[truncation] = scorecard
     ranking = sweep.rank_truncations(scorecards)
-    return ranking.as_dict(), sweep.summarise_sweep(ranking)
+    result = {"truncations": list(scorecards), **ranking.as_dict()}
+    if args.images.is_dir():
+        write_json(args.images / TRUNCATION, result)
+    return result, sweep.summarise_sweep(ranking)
 
 
 def neighbours(args: argparse.Namespace, say: Say) -> Outcome:
     from doggan.data.build import read_reference
     from doggan.data.images import load_images
-    from doggan.reporting.neighbours_picture import draw_neighbours
+    from doggan.reporting.neighbours_picture import draw_neighbours, draw_pairs
     from doggan.reporting.pictures import save_picture
+    from doggan.reporting.run_files import NEIGHBOURS, NEIGHBOURS_PAIRS
+    from doggan.reporting.run_results import MAX_PAIRS
     from doggan.scoring.neighbours import find_neighbours, reference_names
     from doggan.scoring.sweep import is_run
+    from doggan.support.files import write_json
 
+    in_run = args.images.is_dir() and is_run(args.images)
     path = _beside(args.images, "images.zip") if is_run(args.images) else args.images
     images = load_images(path)
-    reference, name = read_reference(args.reference)
+    reference, name, _ = read_reference(args.reference, args.reference_crop)
     found = find_neighbours(
         images,
         reference,
@@ -186,8 +228,13 @@ def neighbours(args: argparse.Namespace, say: Say) -> Outcome:
         reference_name=name,
         reference_names=reference_names(args.reference),
     )
-    out = args.out or path.absolute().with_name(f"{path.absolute().stem}-neighbours.png")
+    beside = "neighbours.png" if in_run else f"{path.absolute().stem}-neighbours.png"
+    out = args.out or path.absolute().with_name(beside)
     save_picture(draw_neighbours(found, images, reference, args.count), out)
+    if in_run:  # for the report
+        count = min(args.count, MAX_PAIRS)
+        save_picture(draw_pairs(found, images, reference, count), args.images / NEIGHBOURS_PAIRS)
+        write_json(args.images / NEIGHBOURS, found.as_dict(count))
     say(f"{found.summary(args.count)}\n{out}: the picture")
     return {"picture": str(out), **found.as_dict(args.count)}, 0
 
@@ -201,6 +248,18 @@ def compare(args: argparse.Namespace, say: Say) -> Outcome:
     say(comparison.summarise(rankings))
     groups = [ranking.as_dict() for ranking in rankings]
     return {"groups": groups, "differ_in": comparison.differing_conditions(rankings)}, 0
+
+
+def report(args: argparse.Namespace, say: Say) -> Outcome:
+    from doggan.reporting.report import write_report
+    from doggan.support.files import format_bytes
+
+    one = len(args.runs) == 1
+    written = write_report(args.runs, args.out or Path(args.runs[0] if one else "", "report.html"))
+    for note in written.notes:
+        say(f"note: {note}")
+    say(f"{written.path}: {format_bytes(written.bytes)}; it opens in a browser, without a network")
+    return asdict(written), 0
 
 
 def run(args: argparse.Namespace, say: Say) -> Outcome:

@@ -14,8 +14,9 @@ from doggan.data.sample_dogs import draw_sample_dogs
 from doggan.gan.checkpoint import CHECKPOINT
 from doggan.gan.generator_file import load_generator
 from doggan.gan.networks import Generator, make_networks
+from doggan.gan.run_folder import GRID_COLUMNS, SEEDS, check_run_folder
 from doggan.gan.sampler import sample_seeds
-from doggan.gan.trainer import GRID_COLUMNS, GRID_ROWS, TrainingResult, check_run_folder, train
+from doggan.gan.trainer import TrainingResult, train
 from doggan.recipe import Recipe, recipe_to_toml
 from doggan.reporting.pictures import make_grid, save_picture
 from doggan.scoring.cache import cache_entry
@@ -74,6 +75,8 @@ class _Scoring:
     judge: Judge
     reference: np.ndarray  # features [N, D]
     reference_name: str
+    reference_sha256: str
+    whole_frames: bool
     extraction_seconds: float
     mathematics_seconds: float
 
@@ -98,16 +101,18 @@ def run_competition(
 
     What sampling, zipping and scoring will take is measured first and kept back from training.
     Where time is short scoring is dropped; the zip always comes. `say` gets a line a stage.
+    `judge` is one of `load_judge`, or "none" for a run without a score.
     Raises what the stages raise: InputError for unusable input, DogganError for failures.
     """
     if recipe.data.side_px != 64:
         raise InputError(f"data.side_px is {recipe.data.side_px}; the competition wants 64")
     check_run_folder(folder, resume)
     say(f"Building the set from {', '.join(map(str, sources))}")
-    imageset = build_imageset(sources, folder / "set", recipe.data)
+    imageset = build_imageset(sources, folder / "set", recipe.data, colour=True)
     say(f"  {imageset.describe()}")
 
-    zip_seconds = _measure_zip(folder, recipe, device) * MARGIN + MARGIN_SECONDS
+    labels = len(imageset.label_names)
+    zip_seconds = _measure_zip(folder, recipe, labels, device) * MARGIN + MARGIN_SECONDS
     scoring = _prepare_scoring(
         sources, recipe, judge, weights, device, deadline.minus(zip_seconds), say
     )
@@ -190,15 +195,16 @@ def _finished(folder: Path, recipe: Recipe) -> RunResult | None:
 
 def sample_grid(generator: Generator, truncation: float, path: Path) -> None:
     """Writes the grid of the first seeds."""
-    seeds = range(GRID_COLUMNS * GRID_ROWS)
-    images = np.concatenate(list(sample_seeds(generator, seeds, truncation)))
+    images = np.concatenate(list(sample_seeds(generator, SEEDS, truncation)))
     save_picture(make_grid(images, GRID_COLUMNS), path)
 
 
-def _measure_zip(folder: Path, recipe: Recipe, device: str) -> float:
+def _measure_zip(folder: Path, recipe: Recipe, label_count: int, device: str) -> float:
     """Seconds that sampling, encoding, writing and checking the whole zip will take."""
     count = min(MEASURED_IMAGES, recipe.submission.count)
-    generator, _ = make_networks(recipe.networks, side=64, channels=3, seed=recipe.seed)
+    generator, _ = make_networks(
+        recipe.networks, side=64, channels=3, label_count=label_count, seed=recipe.seed
+    )
     generator = generator.eval().to(choose_device(device))
     random = np.random.default_rng(0)
 
@@ -224,13 +230,15 @@ def _prepare_scoring(
     say: Say,
 ) -> _Scoring | str:
     """Extracts the reference's features, or says why there will be no score."""
+    if judge_name == "none":
+        return "no judge was chosen"
     count = recipe.submission.count
     if count < 2:
         return "a score needs 2 images or more"
     judge = load_judge(judge_name, device=choose_device(device), weights=weights)
     if judge.notice:
         say(f"  {judge.notice}")
-    images, name = read_reference(sources)
+    images, name, whole_frames = read_reference(sources)
     if len(images) < 2:
         return "a score needs 2 reference images or more"
     entry = cache_entry(images, judge, say=say)
@@ -256,6 +264,8 @@ def _prepare_scoring(
         judge=judge,
         reference=reference,
         reference_name=name,
+        reference_sha256=entry.images_sha256,
+        whole_frames=whole_frames,
         extraction_seconds=extraction,
         mathematics_seconds=_measure_mathematics(reference, count, judge.eps),
     )
@@ -307,6 +317,8 @@ def _score(
             scoring.reference,
             scoring.judge,
             reference_name=scoring.reference_name,
+            reference_sha256=scoring.reference_sha256,
+            whole_frames=scoring.whole_frames,
             seconds=time.perf_counter() - started,
         )
     except DeadlineExpiredError:

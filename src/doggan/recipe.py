@@ -1,7 +1,7 @@
 """What to do, as data: frozen dataclasses that are read from and written to TOML.
 
-A recipe is named (`dogs`, `demo`) or a file (`my.toml`); any value of it can be overridden with
-`section.key=value`. There is no other configuration.
+A recipe is named (`dogs`, `mnist-dcgan`, ...) or a file (`my.toml`); any value of it can be
+overridden with `section.key=value`. There is no other configuration.
 """
 
 import difflib
@@ -15,7 +15,10 @@ from pathlib import Path
 from doggan.support.errors import InputError
 
 CROP_POLICIES = ("square", "tight", "full", "four")
+ARCHITECTURES = ("dcgan", "dense")
+UPSAMPLINGS = ("transposed", "nearest")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+MIN_SIDE_PX, MAX_SIDE_PX = 16, 128
 
 
 def _require(condition: bool, key: str, value: object, expected: str) -> None:
@@ -38,8 +41,8 @@ class DataRecipe:
 
     def __post_init__(self):
         _require(self.crop in CROP_POLICIES, "data.crop", self.crop, _one_of(CROP_POLICIES))
-        sides = (16, 32, 64, 128)
-        _require(self.side_px in sides, "data.side_px", self.side_px, _one_of(sides))
+        fits = MIN_SIDE_PX <= self.side_px <= MAX_SIDE_PX
+        _require(fits, "data.side_px", self.side_px, f"{MIN_SIDE_PX} to {MAX_SIDE_PX}")
         _require(
             self.min_box_side_px >= 0, "data.min_box_side_px", self.min_box_side_px, "0 or more"
         )
@@ -48,13 +51,24 @@ class DataRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworksRecipe:
-    """The sizes of the DCGAN: length of z, and channels at the finest feature map of each half."""
+    """Generator and discriminator; the side, the channels and the labels are those of the set.
 
+    `latent` is the length of z. The widths are channels at the finest feature map of each half of
+    a `dcgan`, and units of the narrowest hidden layer of a `dense` one. `upsampling` is how a
+    `dcgan` doubles its maps. `conditional` networks are told the label.
+    """
+
+    architecture: str = "dcgan"
+    upsampling: str = "transposed"
+    conditional: bool = False
     latent: int = 128
     generator_width: int = 64
     discriminator_width: int = 64
 
     def __post_init__(self):
+        for name, known in (("architecture", ARCHITECTURES), ("upsampling", UPSAMPLINGS)):
+            value = getattr(self, name)
+            _require(value in known, f"networks.{name}", value, _one_of(known))
         for name in ("latent", "generator_width", "discriminator_width"):
             value = getattr(self, name)
             _require(1 <= value <= 4096, f"networks.{name}", value, "1 to 4096")
@@ -75,6 +89,7 @@ class TrainRecipe:
     ema_half_life_images: float = 20_000
     flip: bool = True
     precision: str = "auto"
+    deterministic: bool = False
 
     def __post_init__(self):
         for name in ("images", "interval_images"):

@@ -6,7 +6,7 @@ whatever folders. The path is the key: some annotations carry a literal `%s` as 
 
 import math
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -84,6 +84,12 @@ def find_photos(files: Files, where: str) -> Photos:
         plain = [Photo(name=name, label=_folder(name), annotation=None) for name in photo_names]
         return Photos(photos=plain, annotated=False)
     return _pair(files, photo_names, annotation_names)
+
+
+def names_annotated_photos(names: Sequence[str]) -> bool:
+    """Whether these paths, with forward slashes, name at least one photo and its annotation."""
+    annotated = {PurePosixPath(name).stem for name in names if _is_annotation(name)}
+    return any(_is_photo(name) and PurePosixPath(name).stem in annotated for name in names)
 
 
 def parse_annotation(data: bytes) -> Annotation:

@@ -11,7 +11,7 @@ from torch import nn
 from doggan.gan.ema import EMA
 from doggan.recipe import Recipe, SubmissionRecipe, recipe_from_toml, recipe_to_toml
 from doggan.support.errors import DogganError, InputError
-from doggan.support.files import atomic_path, require_free_space
+from doggan.support.files import atomic_path, format_bytes, require_free_space
 
 FORMAT_VERSION = 1
 CHECKPOINT = "checkpoint.pt"
@@ -47,7 +47,10 @@ _COUNTERS = ("images_seen", "seconds", "skipped_steps")
 
 
 def save_checkpoint(folder: Path, state: TrainingState, recipe: Recipe, set_sha256: str) -> None:
-    """Writes `checkpoint.pt` atomically; the previous one stays good until then."""
+    """Writes `checkpoint.pt` atomically; the previous one stays good until then.
+
+    Raises DogganError, saying how much space it takes, where it cannot be written.
+    """
     content = {name: part.state_dict() for name, part in state._parts().items()}
     content |= {name: getattr(state, name) for name in _COUNTERS}
     content |= {
@@ -57,12 +60,22 @@ def save_checkpoint(folder: Path, state: TrainingState, recipe: Recipe, set_sha2
         "random": state.random.get_state(),
     }
     size = sum(tensor.nbytes for tensor in _tensors(content))
-    require_free_space(folder, size)
-    with atomic_path(folder / CHECKPOINT) as temporary:
-        try:
-            torch.save(content, temporary)
-        except RuntimeError as error:  # how PyTorch's writer reports a full disk
-            raise DogganError(f"cannot write {folder / CHECKPOINT}: {error}") from error
+    try:
+        require_free_space(folder, size)
+        with atomic_path(folder / CHECKPOINT) as temporary:
+            _write(content, temporary)
+    except DogganError as error:
+        raise DogganError(
+            f"{error}. {folder / CHECKPOINT} takes {format_bytes(size)} beside the previous one, "
+            "which is kept: make room, and --resume goes on from it"
+        ) from error
+
+
+def _write(content: dict, path: Path) -> None:
+    try:
+        torch.save(content, path)
+    except RuntimeError as error:  # how PyTorch's writer reports a full disk
+        raise DogganError(f"cannot write {path.parent / CHECKPOINT}: {error}") from error
 
 
 def load_checkpoint(folder: Path, state: TrainingState, recipe: Recipe, set_sha256: str) -> None:

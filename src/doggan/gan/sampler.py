@@ -1,6 +1,8 @@
 """A generator and seeds -> uint8 images, streamed."""
 
+import re
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 
 import numpy as np
 import torch
@@ -9,7 +11,7 @@ from doggan.gan.networks import Generator
 from doggan.support.errors import InputError
 
 BATCH = 100
-NOISE_STEP = 0.1
+_WNID = re.compile(r"n[0-9]{8}-")  # before a breed's name, as in n02085620-Chihuahua
 
 
 def latents(
@@ -28,27 +30,84 @@ def latents(
     return z * truncation if by == "scale" else z
 
 
-def sample(generator: Generator, z: torch.Tensor) -> Iterator[np.ndarray]:
-    """The images of z [N, latent], in order, as batches [n, H, W, C] uint8."""
+def labels_for(seeds: Sequence[int], label_count: int) -> torch.Tensor:
+    """One label a seed: [len(seeds)] int64, evenly by turns, so seed i has i mod label_count."""
+    return torch.tensor([seed % label_count for seed in seeds])
+
+
+def labels_of(
+    generator: Generator, seeds: Sequence[int], wanted: str | None
+) -> torch.Tensor | None:
+    """The labels for `seeds`: those of `labels_for`, or all the `wanted` one.
+
+    None where the generator is unconditional. Raises InputError where a label is wanted of such
+    a one, or it has none of that name.
+    """
+    if generator.conditional:
+        if wanted is None:
+            return labels_for(seeds, generator.label_count)
+        return torch.full((len(seeds),), find_label(generator.label_names, wanted))
+    if wanted is not None:
+        raise InputError(
+            f"this generator knows no labels, and so not '{wanted}'; train one that does with "
+            "--set networks.conditional=true"
+        )
+    return None
+
+
+def find_label(names: Sequence[str], wanted: str) -> int:
+    """The index of the label called `wanted`, in whatever case, or of the only one that holds it.
+
+    `Chihuahua` finds n02085620-Chihuahua; a number that is no name is the index itself.
+    Raises InputError, naming some, where none or several fit.
+    """
+    simple = [_simple(name) for name in names]
+    short = [name.partition("-")[2] if _WNID.match(name) else name for name in simple]
+    text = _simple(wanted)
+    for known in (simple, short):
+        if known.count(text) == 1:
+            return known.index(text)
+    if wanted.isdecimal() and int(wanted) < len(names):
+        return int(wanted)
+    holding = [index for index, name in enumerate(short) if text in name]
+    if len(holding) == 1:
+        return holding[0]
+    near = holding or [short.index(name) for name in get_close_matches(text, short, 5, 0.4)]
+    shown = ", ".join(names[index] for index in (near or range(len(names)))[:10])
+    found = f"several labels hold '{wanted}'" if holding else f"no label is called '{wanted}'"
+    raise InputError(f"{found}; {'such as' if near else 'there are'}: {shown}")
+
+
+def sample(
+    generator: Generator, z: torch.Tensor, labels: torch.Tensor | None = None
+) -> Iterator[np.ndarray]:
+    """The images of z [N, latent], in order, as batches [n, H, W, C] uint8.
+
+    `labels` are [N] int64; where a conditional generator is given none, they take turns.
+    """
     device = next(generator.parameters()).device
+    if generator.conditional and labels is None:
+        labels = labels_for(range(len(z)), generator.label_count)
     for start in range(0, len(z), BATCH):
+        part = slice(start, start + BATCH)
         with torch.inference_mode():
-            images = generator(z[start : start + BATCH].to(device))
+            told = None if labels is None else labels[part].to(device)
+            images = generator(z[part].to(device), told)
         yield to_uint8(images)
 
 
 def sample_seeds(
     generator: Generator, seeds: Sequence[int], truncation: float
 ) -> Iterator[np.ndarray]:
-    """The images of `seeds`, in order, as batches [n, H, W, C] uint8; z is scaled."""
+    """The images of `seeds`, in order, as batches [n, H, W, C] uint8; z is scaled.
+
+    Of a conditional generator, each with the label that `labels_for` has for its seed.
+    """
     for start in range(0, len(seeds), BATCH):
         batch = seeds[start : start + BATCH]
-        yield from sample(generator, latents(batch, generator.latent, truncation=truncation))
-
-
-def noise_levels(first: float, last: float) -> torch.Tensor:
-    """The scales of z from `first` to `last` in steps of NOISE_STEP, both ends included."""
-    return torch.linspace(first, last, round(abs(first - last) / NOISE_STEP) + 1)
+        z = latents(batch, generator.latent, truncation=truncation)
+        labels = labels_for(batch, generator.label_count) if generator.conditional else None
+        yield from sample(generator, z, labels)
 
 
 def to_uint8(images: torch.Tensor) -> np.ndarray:
@@ -63,3 +122,7 @@ def _draw(seed: int, length: int, limit: float | None) -> np.ndarray:
     while limit is not None and (outside := np.abs(z) > limit).any():
         z[outside] = random.standard_normal(int(outside.sum()))
     return z
+
+
+def _simple(name: str) -> str:
+    return name.strip().lower().replace("_", " ")

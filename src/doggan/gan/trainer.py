@@ -275,7 +275,8 @@ class _Show:
         self._warned = set()
         # From 0 to 1, since a run may end by its images or by its time.
         layout = "{desc}: {percentage:3.0f}%|{bar:12}| {elapsed}{postfix}"
-        self._bar = tqdm(desc="train", total=1.0, mininterval=0.5, bar_format=layout)
+        seconds = 0.5 if sys.stderr.isatty() else 10.0  # a log keeps every update
+        self._bar = tqdm(desc="train", total=1.0, mininterval=seconds, bar_format=layout)
 
     def progress(self, row: dict) -> None:
         """Moves the bar."""

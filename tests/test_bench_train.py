@@ -1,0 +1,62 @@
+"""The training benchmark, in a short form: every contender trains, every ratio is there."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+import bench_train
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch):
+    """Each contender in a process of its own would spend most of the time on starting."""
+
+    def run(self, contender, folder=None):
+        arguments = ["--contender", contender, "--device", "cpu", "--quick"]
+        arguments += ["--photos", str(self._photos), "--set", str(folder or self._scratch / "set")]
+        return bench_train.run_contender(bench_train._parse(arguments))
+
+    monkeypatch.setattr(bench_train._Contenders, "_run", run)
+
+
+def results(capsys, *arguments):
+    assert bench_train.main(["--quick", "--device", "cpu", "--json", *arguments]) == 0
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+@pytest.mark.slow
+def test_engine_and_stock_loop_are_compared(capsys):
+    found = results(capsys, "--only", "engine")
+    stock, same = found["stock_images_per_second"], found["same_networks_images_per_second"]
+    assert found["same_networks_ratio"] == pytest.approx(same / stock)
+    assert found["default_recipe_ratio"] == pytest.approx(
+        found["default_images_per_second"] / stock
+    )
+    for name in ("stock", "same_networks", "default"):
+        assert found[f"{name}_first_step_seconds"] > 0
+        assert found[f"{name}_memory_gigabytes"] > 0
+
+
+@pytest.mark.slow
+def test_convolutions_and_scaling_are_measured(capsys, monkeypatch):
+    few = bench_train.Sizes(photos=4, warm_up=1, steps=1, sets=(20, 40), long_images=64, repeats=1)
+    monkeypatch.setattr(bench_train, "QUICK", few)
+    found = results(capsys, "--only", "convolutions", "scaling")
+    share = found["convolution_seconds"] / found["step_seconds"]
+    assert found["convolution_share"] == pytest.approx(share)
+    assert found["many_over_few_images_ratio"] > 0
+    assert found["long_run_images"] >= 64
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", bench_train.CHANGES[1:])  # the stock loop is timed above
+def test_every_change_of_the_ablation_trains(photos, tiny_set, change):
+    sizes = bench_train.Sizes(
+        photos=12, warm_up=0, steps=1, sets=(20, 40), long_images=64, repeats=1
+    )
+    changes = set(bench_train.CHANGES[1 : bench_train.CHANGES.index(change) + 1])
+    found = bench_train.time_loop(changes, photos, tiny_set, bench_train.torch.device("cpu"), sizes)
+    assert found["images_per_second"] > 0

