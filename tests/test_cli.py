@@ -29,6 +29,8 @@ COMMANDS = (
     "report",
     "run",
     "demo",
+    "watch",
+    "submit",
 )
 JUDGE = ("--judge", "efficientnet-lite0")
 SET_TINY = [part for value in TINY for part in ("--set", value)]

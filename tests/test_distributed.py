@@ -10,9 +10,12 @@ import time
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from doggan.gan import trainer
 from doggan.gan.checkpoint import load_checkpoint
 from doggan.gan.distributed import Processes, check_batch
+from doggan.gan.networks import make_networks
 from doggan.gan.trainer import new_state, train
 from doggan.recipe import with_value
 from doggan.reporting.history import read_history
@@ -42,8 +45,26 @@ def losses(folder):
     return np.array([[row["loss_d"], row["loss_g"]] for row in read_history(folder)])
 
 
-def test_two_processes_take_the_steps_of_one(tiny_set, tiny_recipe, tmp_path):
+def without_batch_norm(*arguments, **options):
+    """`make_networks`, each batch norm left out."""
+    pair = make_networks(*arguments, **options)
+    for network in pair:
+        for place, layer in enumerate(network.layers):
+            if isinstance(layer, nn.BatchNorm1d):
+                network.layers[place] = nn.Identity()
+    return pair
+
+
+def train_launched_without_batch_norm(*arguments):
+    """`_train_launched`, in a process that knows nothing of the test's own patches."""
+    trainer.make_networks = without_batch_norm
+    trainer._train_launched(*arguments)
+
+
+def test_two_processes_take_the_steps_of_one(tiny_set, tiny_recipe, tmp_path, monkeypatch):
     # Without batch norm, which looks at a process's own share of a batch, only rounding differs.
+    monkeypatch.setattr(trainer, "make_networks", without_batch_norm)
+    monkeypatch.setattr(trainer, "_train_launched", train_launched_without_batch_norm)
     recipe = with_value(tiny_recipe, "networks.architecture", "dense")
     recipe = with_value(recipe, "train.precision", "fp32")
     one = train(tiny_set, tmp_path / "one", recipe)
@@ -87,7 +108,7 @@ def test_a_killed_process_ends_the_run_and_the_last_checkpoint_stays(
 
     killer = threading.Thread(target=kill_one)
     killer.start()
-    with pytest.raises(DogganError, match="of 2 ended .*SIGKILL.*--resume goes on from it"):
+    with pytest.raises(DogganError, match=r"of 2 ended .*SIGKILL.*--resume goes on from it"):
         train(tiny_set, folder, recipe, processes=2, deadline=Deadline(60))
     killer.join()
     state = new_state(tiny_set, recipe, CPU, "fp32")

@@ -145,9 +145,14 @@ def test_sigterm_still_leaves_a_zip(photos, tmp_path, tiny_recipe, monkeypatch):
     recipe = with_value(tiny_recipe, "train.images", 10**9)
     real = pipeline.train
 
-    def train_and_be_told_to_stop(*args, **options):
-        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
-        return real(*args, **options)
+    def stop_once_it_trains(folder):
+        while not (folder / "stats.jsonl").exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def train_and_be_told_to_stop(imageset, folder, *args, **options):
+        threading.Thread(target=stop_once_it_trains, args=(folder,), daemon=True).start()
+        return real(imageset, folder, *args, **options)
 
     monkeypatch.setattr(pipeline, "train", train_and_be_told_to_stop)
     result = run(photos, tmp_path / "run", recipe)

@@ -14,11 +14,13 @@ from doggan.data.imageset import ImageSet
 from doggan.gan import checkpoint, trainer
 from doggan.gan.checkpoint import load_checkpoint
 from doggan.gan.generator_file import load_generator
-from doggan.gan.sampler import sample_seeds
 from doggan.gan.monitor import NonFiniteLossError
+from doggan.gan.run_folder import RunFolder
+from doggan.gan.sampler import sample_seeds
 from doggan.gan.trainer import new_state, train
 from doggan.recipe import load_recipe, recipe_from_toml, with_value
 from doggan.support.deadline import Deadline
+from doggan.support.device import set_determinism
 from doggan.support.errors import DogganError, InputError
 
 CPU = torch.device("cpu")
@@ -66,6 +68,59 @@ def test_resuming_gives_the_same_bytes_as_going_straight(
     assert [json.loads(row)["images"] for row in rows] == [24, 32, 64]
 
 
+def test_deterministic_training_asks_for_it_and_gives_the_same_bits(
+    tiny_set, tiny_recipe, tmp_path
+):
+    recipe = with_value(tiny_recipe, "train.deterministic", True)
+    try:
+        for name in ("one", "other"):
+            train(tiny_set, tmp_path / name, recipe)
+            assert torch.are_deterministic_algorithms_enabled()
+            assert not torch.backends.cudnn.benchmark
+    finally:
+        set_determinism(False)
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.backends.cudnn.benchmark
+    pairs = zip(tensors(tmp_path / "one"), tensors(tmp_path / "other"), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_an_interval_is_not_begun_when_its_save_leaves_no_time_to_close(
+    tiny_set, tiny_recipe, tmp_path, monkeypatch
+):
+    # A step takes 1 s, a save 10 s, pictures nothing; the deadline is 30 s after the start.
+    clock = Clock()
+    recipe = with_value(with_value(tiny_recipe, "train.images", 800), "train.interval_images", 64)
+    whole = RunFolder._save, trainer.generator_step
+
+    def save(self, *arguments):
+        whole[0](self, *arguments)
+        clock.now += 10
+
+    def step(*arguments):
+        clock.now += 1
+        return whole[1](*arguments)
+
+    monkeypatch.setattr(RunFolder, "_save", save)
+    monkeypatch.setattr(RunFolder, "closing_seconds", 10.0)
+    monkeypatch.setattr(trainer, "generator_step", step)
+    deadline = Deadline(36.0, clock)
+    result = train(tiny_set, tmp_path / "run", recipe, deadline=deadline)
+    # 10 s for the first save, 8 for the steps; an interval's save and another would end at 38.
+    assert (result.images, result.stopped_by) == (64, "time limit")
+    assert clock.now == 10 + 8 + 10 <= 36
+
+
 def test_seeds_differ(tiny_set, tiny_recipe, tmp_path):
     for seed in (0, 1):
         train(tiny_set, tmp_path / str(seed), with_value(tiny_recipe, "seed", seed))
@@ -110,9 +165,9 @@ def test_a_loss_that_is_no_number_stops_before_the_step(
         return real_loss(logits) * (float("nan") if len(calls) == 6 else 1)
 
     monkeypatch.setattr(trainer, "generator_loss", loss)
-    with pytest.raises(NonFiniteLossError, match="at step 6, after 40 images.*generator's nan"):
+    with pytest.raises(NonFiniteLossError, match=r"at step 6, after 40 images.*generator's nan"):
         train(tiny_set, tmp_path / "run", tiny_recipe)
-    assert len(calls) == 6
+    assert len(calls) < 6 + trainer.LOG_STEPS  # it is looked at with the next line of the log
     state = new_state(tiny_set, tiny_recipe, CPU, "fp32")
     load_checkpoint(tmp_path / "run", state, tiny_recipe, tiny_set.sha256)
     assert state.images_seen == 32

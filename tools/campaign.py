@@ -6,6 +6,10 @@
 
 Both train on drawn dogs, in a temporary folder or in --work, and exit with 1 when a promise was
 broken. With --json the last line is the result as one JSON object.
+
+`doggan run` writes zips of 1,000 images (--zip-count), which one core makes within the shortest
+limit of 20 s. A limit that is over before PyTorch is loaded tells nothing about training; such
+ones are counted apart, and on a machine that is busy with other work there will be many.
 """
 
 import argparse

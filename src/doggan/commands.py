@@ -58,17 +58,20 @@ def train(args: argparse.Namespace, say: Say) -> Outcome:
     from doggan.data.imageset import open_imageset
     from doggan.gan import trainer
 
+    imageset = open_imageset(args.set)
     result = trainer.train(
-        open_imageset(args.set),
+        imageset,
         args.out,
         recipe,
         device=args.device,
         deadline=deadline,
         resume=args.resume,
     )
+    # Only such images can be handed in.
+    following = "zip" if imageset.images.shape[1:] == (64, 64, 3) else "sample"
     say(
         f"{args.out}: {result.images:,} images, stopped by {result.stopped_by}; "
-        f"next: doggan zip {args.out}"
+        f"next: doggan {following} {args.out}"
     )
     return {"run": str(args.out), **asdict(result)}, _stop_code(result.stopped_by, args.out, say)
 

@@ -213,7 +213,7 @@ def _measure_zip(folder: Path, recipe: Recipe, label_count: int, device: str) ->
         for batch in sample_seeds(generator, range(count), truncation=1.0):
             yield random.integers(0, 256, batch.shape, np.uint8)
 
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".measure.") as scratch:
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".measure.", suffix=".partial") as scratch:
         next(noise())  # the first batch pays for what is set up once
         started = time.perf_counter()
         write_submission(noise(), Path(scratch) / "zip", count=count)

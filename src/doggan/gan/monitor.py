@@ -28,7 +28,7 @@ class StepResult:
 class Monitor:
     """Sums since the last interval, and a flag that stops the optimizers.
 
-    Nothing here waits for the device but `row`: one synchronisation a line of the log.
+    Nothing here waits for the device but `check` and `row`: one synchronisation a line of the log.
     A loss or gradient norm that is not finite sets `failed` on the device, and the optimizers,
     which read it there, change nothing from that step on.
     """
@@ -71,13 +71,17 @@ class Monitor:
         self._sums += measured.nan_to_num(0, 0, 0)  # a skipped step has no norm
         self.steps += 1
 
+    def check(self, batch_size: int) -> None:
+        """Waits for the device; raises NonFiniteLossError where a step has failed."""
+        if self.failed.item():
+            raise self._error(batch_size)
+
     def row(self, state: TrainingState, batch_size: int, processes: Processes) -> dict:
         """The means since the last interval, over all processes, as a row of the history.
 
-        Waits for the device. Raises NonFiniteLossError where a step has failed.
+        Waits for the device, and raises as `check` does.
         """
-        if self.failed.item():
-            raise self._error(batch_size)
+        self.check(batch_size)
         state.skipped_steps += int(self._skipped.item())
         self._skipped.zero_()
         means = processes.mean(self._sums / self.steps).tolist()

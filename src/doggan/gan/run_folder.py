@@ -19,6 +19,7 @@ from doggan.support.files import write_json, write_text
 
 GRID_COLUMNS, GRID_ROWS = 10, 5
 SEEDS = range(GRID_COLUMNS * GRID_ROWS)
+END_SECONDS = 1.0  # the interpreter takes about so long to put away what PyTorch has loaded
 
 
 class RunFolder:
@@ -47,10 +48,11 @@ class RunFolder:
 
     @property
     def closing_seconds(self) -> float:
-        """What the last save and the last pictures will take, by the slowest ones so far."""
+        """What the last save, the last pictures and the process's end will take, by the slowest
+        save and the last pictures so far."""
         # Pictures of the whole course are redrawn whenever its frames have doubled, so the last
         # ones cost at most twice those before.
-        return self._save_seconds + 2 * self._picture_seconds
+        return self._save_seconds + 2 * self._picture_seconds + END_SECONDS
 
     def save(self, state: TrainingState, row: dict) -> None:
         """Writes the grid, the generator, the history and the checkpoint, and now and then the

@@ -135,11 +135,14 @@ def train_here(
             # Update the EMA and the counters.
             state.images_seen += batch_size
             state.ema.update(state.generator, batch_size, state.images_seen)
+            at_interval = state.images_seen % options.interval_images < batch_size
+            at_log = at_interval or monitor.steps % LOG_STEPS == 0
+            if at_log:
+                monitor.check(batch_size)  # waits for the device, so that its time counts
             seconds = time.perf_counter() - started
             state.seconds += seconds
 
             # Decide whether this was the last step; a save comes before the next chance to.
-            at_interval = state.images_seen % options.interval_images < batch_size
             if state.images_seen >= options.images:
                 stopped_by = "images"
             elif stop:
@@ -151,7 +154,7 @@ def train_here(
             stopped_by = processes.agree(stopped_by)
 
             # Show, log, draw and save.
-            if at_interval or stopped_by or monitor.steps % LOG_STEPS == 0:
+            if at_log or stopped_by:
                 row = monitor.row(state, batch_size, processes)
                 if show:
                     show.progress(row)

@@ -1,0 +1,77 @@
+"""The campaigns in short: killed, resumed, never torn; and limits that are kept."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+TOOLS = Path(__file__).parents[1] / "tools"
+sys.path.insert(0, str(TOOLS))
+import campaign  # noqa: E402
+from campaign import BrokenPromiseError, Trial, check_file, same_course  # noqa: E402
+
+
+@pytest.mark.slow
+def test_three_kills_tear_nothing_and_change_nothing(tmp_path, capsys):
+    assert campaign.main(["kill", "--count", "3", "--work", str(tmp_path / "w"), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert result["kills"] == sum(result["phases"].values()) == 3
+    assert result["same_bits_as_undisturbed"]
+    assert result["most_images_lost"] <= result["interval_images"]
+
+
+@pytest.mark.slow
+def test_two_limits_leave_what_they_should(tmp_path, capsys):
+    # How late they are is for the campaign itself: a test may run on a busy machine.
+    limits = ["--count", "2", "--shortest", "12", "--longest", "15", "--zip-count", "50"]
+    campaign.main(["deadline", *limits, "--work", str(tmp_path / "w"), "--json"])
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (result["limits"], result["failures"]) == (2, [])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["checkpoint.pt", "generator.safetensors", "stats.jsonl", "a.json", "recipe.toml", "a.png"],
+)
+def test_a_torn_file_is_noticed(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b'{"images": 1')
+    with pytest.raises(BrokenPromiseError, match="is torn"):
+        check_file(path)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.gif"])
+def test_a_picture_cut_off_is_torn(tmp_path, name):
+    Image.effect_noise((64, 64), 80).save(tmp_path / name)
+    check_file(tmp_path / name)
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(BrokenPromiseError, match="is torn"):
+        check_file(tmp_path / name)
+
+
+def test_one_bit_makes_another_course(tmp_path):
+    weight = torch.ones(3)
+    state = {"generator": {"weight": weight}, "scaler": {}, "list": [1, weight], "seconds": 1.0}
+    other = state | {"seconds": 2.0}  # the clock is no part of the course
+    for name, content in (("one", state), ("other", other)):
+        (tmp_path / name).mkdir()
+        torch.save(content, tmp_path / name / "checkpoint.pt")
+    assert same_course(tmp_path / "one", tmp_path / "other")
+    changed = other | {"list": [1, torch.nextafter(weight, 2 * weight)]}
+    torch.save(changed, tmp_path / "other" / "checkpoint.pt")
+    assert not same_course(tmp_path / "one", tmp_path / "other")
+
+
+def test_the_overshoot_is_the_whole_processs():
+    trial = Trial(command="train", limit=20.0, seed=0, interval_images=200, wall=21.5, main=20.0)
+    assert trial.overshoot == 1.5
+
+
+def test_a_folder_in_use_is_refused(tmp_path, capsys):
+    (tmp_path / "mine").touch()
+    assert campaign.main(["kill", "--work", str(tmp_path)]) == 2
+    assert "is not empty" in capsys.readouterr().err
