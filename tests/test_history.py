@@ -176,3 +176,16 @@ def test_watching_what_is_no_run_is_one_line(tmp_path, capsys):
         assert err.splitlines() == [
             f"doggan: {folder} is not a run's folder; doggan train --out makes one"
         ]
+
+
+def test_skipped_steps_are_shown():
+    row = {
+        "images": 1000,
+        "images_per_second": 10.0,
+        "loss_d": 1.0,
+        "loss_g": 1.0,
+        "accuracy_real": 0.5,
+        "accuracy_fake": 0.5,
+    }
+    assert "skipped" not in describe_row(row | {"skipped_steps": 0})
+    assert describe_row(row | {"skipped_steps": 2}).endswith("2 steps skipped by the loss scale")

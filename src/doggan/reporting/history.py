@@ -85,10 +85,12 @@ def follow_history(folder: Path, sleep: Callable[[float], None] = time.sleep) ->
 
 def describe_row(row: dict) -> str:
     """One line on an interval, for people."""
+    skipped = row.get("skipped_steps", 0)
     return (
         f"{row['images']:>11,} images, {row['images_per_second']:.0f}/s, "
         f"D {row['loss_d']:.2f} G {row['loss_g']:.2f}, "
         f"D right on {row['accuracy_real']:.0%} of real, {row['accuracy_fake']:.0%} of fake"
+        + (f", {skipped:,} steps skipped by the loss scale" if skipped else "")
     )
 
 
