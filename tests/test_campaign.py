@@ -55,8 +55,9 @@ def test_a_picture_cut_off_is_torn(tmp_path, name):
 
 def test_one_bit_makes_another_course(tmp_path):
     weight = torch.ones(3)
-    state = {"generator": {"weight": weight}, "scaler": {}, "list": [1, weight], "seconds": 1.0}
-    other = state | {"seconds": 2.0}  # the clock is no part of the course
+    state = {"generator": {"weight": weight}, "scaler": {}, "list": [1, weight]}
+    state |= {"seconds": 1.0, "recipe": "often"}
+    other = state | {"seconds": 2.0, "recipe": "once"}  # neither is a part of the course
     for name, content in (("one", state), ("other", other)):
         (tmp_path / name).mkdir()
         torch.save(content, tmp_path / name / "checkpoint.pt")

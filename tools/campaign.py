@@ -101,12 +101,12 @@ def kill(args: argparse.Namespace, work: Path) -> dict:
         before = victim.checkpoint_images()
         victim.start(_train_command(imageset, victim.folder, ENDLESS, before is not None))
         partials = victim.partials()
-        if before is None or random.random() < START_UP_SHARE:
+        if random.random() < START_UP_SHARE:
             moment = victim.sleep(random.uniform(0, victim.start_up_seconds))
         else:
             moment = victim.sleep_once_training(random.uniform(0, KILL_WITHIN_SECONDS))
         reached = victim.kill()
-        phase = victim.phase(reached, partials)
+        phase = victim.phase(partials)
         lost = victim.check(before, reached)
         kills.append({"phase": phase, "lost_images": lost, "seconds": moment})
         saved = victim.checkpoint_images()
@@ -148,12 +148,12 @@ class Victim:
         self._log, self._sound = folder.with_suffix(".log"), {}
 
     def start(self, command: list[str]) -> None:
-        """Starts the process; `command` must show a bar on stderr."""
+        """Starts the process."""
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 command, stdout=subprocess.DEVNULL, stderr=log, env=_environment()
             )
-        self._started = time.perf_counter()
+        self._started, self._began = time.perf_counter(), time.time()
 
     def sleep(self, seconds: float) -> float:
         """Waits so long; returns the seconds since the start."""
@@ -161,8 +161,8 @@ class Victim:
         return time.perf_counter() - self._started
 
     def sleep_once_training(self, seconds: float) -> float:
-        """Waits so long from the first movement of the bar on."""
-        while self._bar() is None:
+        """Waits so long from the first interval's end on."""
+        while not self._trains():
             if self._process.poll() is not None:
                 raise BrokenPromiseError(f"training ended by itself: {self._log.read_text()}")
             time.sleep(0.01)
@@ -177,11 +177,12 @@ class Victim:
         self._process.wait()
         return self._bar()
 
-    def phase(self, bar: int | None, partials: set[Path]) -> str:
-        """What the process was doing, by the bar and by half-written files beside `partials`."""
+    def phase(self, partials: set[Path]) -> str:
+        """What the process was doing, by its history and by half-written files beside
+        `partials`."""
         if self.partials() - partials:
             return "while saving"
-        return "at start-up" if bar is None else "while training"
+        return "while training" if self._trains() else "at start-up"
 
     def check(self, before: int | None, bar: int | None) -> int:
         """Raises BrokenPromiseError where a file is torn or more than an interval is lost;
@@ -215,6 +216,11 @@ class Victim:
                 if self._sound.get(path) != version:
                     check_file(path)
                 self._sound[path] = version
+
+    def _trains(self) -> bool:
+        """Whether the process has come to the end of an interval."""
+        history = self.folder / STATS
+        return history.exists() and history.stat().st_mtime > self._began
 
     def _bar(self) -> int | None:
         found = re.findall(r"([\d,]+) images", self._log.read_text(errors="replace"))
