@@ -41,8 +41,8 @@ class Processes:
         """The first process's reason to stop, or the first that any process has; "" for none."""
         if self.count == 1:
             return reason
-        mine, reasons = reason, [""] * self.count
-        distributed.all_gather_object(reasons, mine, group=self.agreement)
+        reasons = [""] * self.count
+        distributed.all_gather_object(reasons, reason, group=self.agreement)
         return next((reason for reason in reasons if reason), "")
 
     def mean(self, values: torch.Tensor) -> torch.Tensor:

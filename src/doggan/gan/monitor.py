@@ -30,7 +30,8 @@ class Monitor:
 
     Nothing here waits for the device but `check` and `row`: one synchronisation a line of the log.
     A loss or gradient norm that is not finite sets `failed` on the device, and the optimizers,
-    which read it there, change nothing from that step on.
+    which read it there, change nothing from that step on. Under a loss scale the scaler skips the
+    steps that are not finite, and `check` ends the run before anything is saved.
     """
 
     def __init__(self, device: torch.device, seconds: float = 0.0):
