@@ -16,8 +16,8 @@ setup(
     python_requires=">=3.11",
     package_dir={"": "src"},
     packages=find_packages("src"),
-    package_data={"doggan": ["recipes/*.toml", "reporting/templates/*"]},
-    entry_points={"console_scripts": ["doggan = doggan.cli:main"]},
+    package_data={"doggan": ["recipes/*.toml", "report/templates/*"]},
+    entry_points={"console_scripts": ["doggan = doggan.cli.main:main"]},
     install_requires=[
         "torch>=2.6",
         "torchvision>=0.21",

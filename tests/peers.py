@@ -14,8 +14,8 @@ from scipy import linalg
 from torch import nn
 from torchvision.models.inception import Inception3
 
-from doggan.scoring.efficientnet import read_package_weights
-from doggan.scoring.inception import SIDE, resize_like_tensorflow1
+from doggan.scoring.judges.efficientnet import read_package_weights
+from doggan.scoring.judges.inception import SIDE, resize_like_tensorflow1
 
 
 def published_distance(generated, reference):

@@ -6,8 +6,8 @@ import zipfile
 
 import pytest
 
-from doggan.support import archives
-from doggan.support.archives import UnreadableFileError, open_files
+from doggan.data import archives
+from doggan.data.archives import UnreadableFileError, open_files
 from doggan.support.errors import InputError
 
 CONTENT = {"a/one.txt": b"1", "a/b/two.txt": b"22", "three.txt": b"333"}

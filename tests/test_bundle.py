@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import doggan
-from doggan.kernel.bundle import LINE_LENGTH, fill_in, pack, write_bundle
+from doggan.kaggle.bundle import LINE_LENGTH, fill_in, pack, write_bundle
 from doggan.support.errors import DogganError
 
 PACKAGE = Path(doggan.__file__).parent
@@ -37,7 +37,7 @@ def test_it_carries_every_source_and_recipe_unchanged(bundle):
         if path.suffix in (".py", ".toml")
     }
     assert {name: text.encode() for name, text in contents.items()} == expected
-    assert {"doggan/kernel/start.py", "doggan/recipes/dogs.toml"} <= set(contents)
+    assert {"doggan/kaggle/inside/start.py", "doggan/recipes/dogs.toml"} <= set(contents)
     assert bundle.files == len(expected)
 
 
@@ -65,7 +65,7 @@ def test_the_same_sources_give_the_same_bytes_elsewhere(bundle, tmp_path):
             copy.chmod(0o600)
     code = (
         "import os; os.umask(0o077)\n"
-        "import doggan; from pathlib import Path; from doggan.kernel.bundle import write_bundle\n"
+        "import doggan; from pathlib import Path; from doggan.kaggle.bundle import write_bundle\n"
         "print(doggan.__file__); write_bundle(Path('script.py'))"
     )
     surroundings = {"LC_ALL": "C", "PYTHONUTF8": "0", "TZ": "Asia/Tokyo", "PYTHONHASHSEED": "7"}
@@ -105,7 +105,7 @@ def test_a_damaged_script_says_so_and_unpacks_nothing(bundle, tmp_path):
 
 
 def text_of_template():
-    return (PACKAGE / "kernel" / "script.py").read_text("utf-8")
+    return (PACKAGE / "kaggle" / "inside" / "script.py").read_text("utf-8")
 
 
 FAKE_START = """
@@ -133,7 +133,7 @@ def run_kernel(settings):
 
 
 def write_script(path, files):
-    contents = pack({"doggan/__init__.py": "", "doggan/kernel/__init__.py": "", **files})
+    contents = pack({"doggan/__init__.py": "", "doggan/kaggle/inside/__init__.py": "", **files})
     template = text_of_template().replace("SEED = 0", "SEED = 5")
     path.write_text(fill_in(template, contents, hashlib.sha256(contents).hexdigest()), "utf-8")
     return path
@@ -155,7 +155,7 @@ def test_run_again_in_one_process_it_unpacks_and_imports_again(tmp_path):
         "Settings = make('Settings', 'recipe overrides time_limit seed only_zip photos'.split())\n"
         "def run_kernel(settings): from doggan import late; print(late.__file__); return 0\n"
     )
-    files = {"doggan/kernel/start.py": code, "doggan/late.py": ""}
+    files = {"doggan/kaggle/inside/start.py": code, "doggan/late.py": ""}
     script = write_script(tmp_path / "script.py", files)
     twice = f"import runpy\nfor _ in 'ab': runpy.run_path({str(script)!r}, run_name='__main__')"
     output = run_python(tmp_path, "-c", twice)
@@ -165,7 +165,7 @@ def test_run_again_in_one_process_it_unpacks_and_imports_again(tmp_path):
 
 def test_its_processes_import_the_package_from_the_script_too(tmp_path):
     show = "def show(who, seed): print(who, seed, __file__, flush=True)"
-    files = {"doggan/kernel/start.py": FAKE_START, "doggan/where.py": show}
+    files = {"doggan/kaggle/inside/start.py": FAKE_START, "doggan/where.py": show}
     output = run_python(tmp_path, write_script(tmp_path / "script.py", files))
     shown = [line.split() for line in output.stdout.splitlines()]
     assert [line[:2] for line in shown] == [["parent", "5"], ["spawned", "0"], ["started", "0"]]

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from doggan.data.imageset import hash_images
-from doggan.scoring import cache as module
-from doggan.scoring.cache import cache_entry, extract_reference
+from doggan.scoring import reference as module
 from doggan.scoring.features import DeadlineExpiredError, extract_features
+from doggan.scoring.reference import cache_entry, extract_reference
 from doggan.scoring.scorecard import score_images
 from doggan.support.deadline import Deadline
 from doggan.support.errors import InputError

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 from conftest import make_photos
-from doggan.scoring import efficientnet
+from doggan.scoring.judges import efficientnet
 from doggan.support.errors import InputError
 from test_features import make_judge
 

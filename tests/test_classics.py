@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from conftest import encode, write
-from doggan.cli import main
+from doggan.cli.main import main
 from doggan.data.build import build_imageset
 from doggan.data.idx import DIGITS, FASHION
 from doggan.data.imageset import open_imageset

@@ -13,8 +13,8 @@ from PIL import Image
 
 from conftest import TINY, encode, make_photos
 from doggan import __version__
-from doggan.cli import main
-from doggan.cli_options import truncations
+from doggan.cli.main import main
+from doggan.cli.options import truncations
 
 COMMANDS = (
     "fetch",
@@ -303,7 +303,7 @@ def test_run_does_everything(photos, tmp_path, capsys):
 
 
 def test_demo_prints_where_everything_is(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("doggan.commands._load", lambda name, overrides: load_tiny(overrides))
+    monkeypatch.setattr("doggan.cli.commands._load", lambda name, overrides: load_tiny(overrides))
     code = doggan(
         "demo",
         "--out",
@@ -331,7 +331,7 @@ def load_tiny(overrides):
 def test_a_stopped_run_exits_with_1_and_says_how_to_go_on(run_folder, capsys, monkeypatch):
     from pathlib import Path
 
-    from doggan.commands import _stop_code
+    from doggan.cli.commands import _stop_code
 
     lines = []
     assert _stop_code("SIGINT", Path("runs/x"), lines.append) == 1
@@ -425,14 +425,14 @@ def test_failures_are_one_line_and_exit_code_1(error, line, capsys, monkeypatch)
     def fail(args, say):
         raise error
 
-    monkeypatch.setattr("doggan.commands.check", fail)
+    monkeypatch.setattr("doggan.cli.commands.check", fail)
     assert main(["check", "x"]) == 1
     assert capsys.readouterr().err.strip() == line
 
 
 def test_a_reader_that_leaves_is_no_error():
     script = (
-        "from doggan.cli import main; import sys; sys.exit(main(['check', 'nowhere', '--json']))"
+        "import sys; from doggan.cli.main import main; sys.exit(main(['check', 'no', '--json']))"
     )
     read, write = os.pipe()
     os.close(read)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from doggan import __version__
-from doggan.cli import main
+from doggan.cli.main import main
 from doggan.scoring.comparison import CONDITIONS, Entry, Ranking, compare, summarise
 from doggan.scoring.scorecard import Scorecard
 from doggan.scoring.scorecard_file import read_scorecard

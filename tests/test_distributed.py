@@ -13,12 +13,12 @@ import torch
 from torch import nn
 
 from doggan.gan import trainer
-from doggan.gan.checkpoint import load_checkpoint
 from doggan.gan.distributed import Processes, check_batch
+from doggan.gan.history import read_history
 from doggan.gan.networks import make_networks
+from doggan.gan.state import load_checkpoint
 from doggan.gan.trainer import new_state, train
 from doggan.recipe import with_value
-from doggan.reporting.history import read_history
 from doggan.support.deadline import Deadline
 from doggan.support.errors import DogganError, InputError
 

@@ -15,7 +15,9 @@ import pytest
 
 from bad_server import Answer, running
 from doggan.data import fetch as module
-from doggan.data.fetch import FetchedFile, RemoteFile, fetch_kaggle, fetch_stanford
+from doggan.data.fetch import FetchedFile, RemoteFile, fetch_stanford
+from doggan.kaggle import fetch as kaggle_fetch
+from doggan.kaggle.fetch import fetch_kaggle
 from doggan.support import download as download_module
 from doggan.support.errors import DogganError
 from kaggle_server import KEY, real_client
@@ -258,7 +260,7 @@ def test_kaggle_recovers_where_the_file_has_shrunk(kaggle_at, server, tmp_path):
 
 
 def test_kaggle_is_given_up_when_it_stalls(kaggle_at, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_STALL_SECONDS", 0.5)
+    monkeypatch.setattr(kaggle_fetch, "_STALL_SECONDS", 0.5)
     kaggle_at(ZIP, Answer(cut=1000, stall=True))
     start = time.monotonic()
     with pytest.raises(DogganError, match="Kaggle sent nothing for"):
@@ -318,7 +320,7 @@ def test_kaggle_answers_with_nonsense(kaggle_at, server, tmp_path):
     ],
 )
 def test_kaggle_checks_what_the_zip_holds(kaggle_at, tmp_path, monkeypatch, data, message):
-    monkeypatch.setattr(module, "MAX_UNPACKED_BYTES", 7_000)
+    monkeypatch.setattr(kaggle_fetch, "MAX_UNPACKED_BYTES", 7_000)
     kaggle_at(data)
     with pytest.raises(DogganError, match=message):
         fetch_kaggle(tmp_path, progress=False)
@@ -338,7 +340,7 @@ def test_kaggle_asks_for_the_space_of_the_rest(kaggle_at, tmp_path, monkeypatch)
     with pytest.raises(DogganError):
         fetch_kaggle(tmp_path, progress=False)
     kaggle_at(LONG_ZIP)
-    free = module.KAGGLE_BYTES_AT_MOST - CLIENT_PIECE
+    free = kaggle_fetch.KAGGLE_BYTES_AT_MOST - CLIENT_PIECE
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
     fetch_kaggle(tmp_path, progress=False)
 
@@ -349,9 +351,9 @@ def test_kaggle_is_not_given_up_while_bytes_come(tmp_path, monkeypatch):
             (folder / f"{number}").write_bytes(b"x")
             time.sleep(0.05)
 
-    monkeypatch.setattr(module, "_STALL_SECONDS", 0.2)
-    monkeypatch.setattr(module, "_download_with_client", drip)
-    module._run_client(tmp_path, progress=False)
+    monkeypatch.setattr(kaggle_fetch, "_STALL_SECONDS", 0.2)
+    monkeypatch.setattr(kaggle_fetch, "_download_with_client", drip)
+    kaggle_fetch._run_client(tmp_path, progress=False)
     assert len(names(tmp_path)) == 12
 
 
@@ -392,7 +394,7 @@ def test_kaggle_finds_credentials_in_files(homeless, place):
     path = homeless / place
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"username": "someone", "key": KEY}))
-    module.require_credentials()
+    kaggle_fetch.require_credentials()
 
 
 def test_kaggle_credentials_that_are_no_credentials(kaggle_at, homeless, tmp_path, capfd):

@@ -12,6 +12,7 @@ from torch import nn
 from doggan.gan.ema import EMA, WARM_UP
 from doggan.gan.losses import discriminator_loss, generator_loss
 from doggan.gan.networks import make_networks
+from doggan.gan.pictures import MAX_GIF_FRAMES, make_grid, save_gif, save_picture
 from doggan.gan.sampler import (
     BATCH,
     find_label,
@@ -24,7 +25,6 @@ from doggan.gan.sampler import (
 )
 from doggan.gan.walks import noise_walk, sample_walk, save_walk, spherical_walk
 from doggan.recipe import ARCHITECTURES, UPSAMPLINGS, NetworksRecipe
-from doggan.reporting.pictures import MAX_GIF_FRAMES, make_grid, save_gif, save_picture
 from doggan.support.errors import InputError
 
 SMALL = NetworksRecipe(latent=6, generator_width=4, discriminator_width=4)

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from doggan.gan import checkpoint
+from doggan.gan import state as checkpoint
+from doggan.gan.history import read_history
 from doggan.gan.trainer import train
 from doggan.recipe import with_value
-from doggan.reporting.history import read_history
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="PyTorch finds no CUDA GPU here"

@@ -9,17 +9,17 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from doggan.cli import main
-from doggan.gan.trainer import train
-from doggan.recipe import with_value
-from doggan.reporting.history import (
-    STATS,
+from doggan.cli.main import main
+from doggan.gan.history import (
     History,
     describe_row,
     follow_history,
     read_history,
     save_curves,
 )
+from doggan.gan.run_folder import STATS
+from doggan.gan.trainer import train
+from doggan.recipe import with_value
 from doggan.support.errors import InputError
 
 GRID = np.zeros((4, 6, 3), np.uint8)

@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from bad_server import Answer, running
-from doggan.scoring import efficientnet, inception, judges
-from doggan.scoring.inception import InceptionPool3, WeightsFile, resize_like_tensorflow1
-from doggan.scoring.judges import default_cache, load_judge
+from doggan.scoring import judges
+from doggan.scoring.judges import default_cache, efficientnet, inception, load_judge
+from doggan.scoring.judges.inception import InceptionPool3, WeightsFile, resize_like_tensorflow1
 from doggan.support.errors import DogganError, InputError
 from peers import (
     StockEfficientNet,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from conftest import make_photos
-from doggan.kernel.inputs import find_file, find_photos, input_roots
+from doggan.kaggle.inside.inputs import find_file, find_photos, input_roots
 from doggan.support.errors import InputError
 
 

@@ -4,7 +4,7 @@ import sys
 
 from tqdm import tqdm
 
-from doggan.kernel.log import PROGRESS_SECONDS, Log
+from doggan.kaggle.inside.log import PROGRESS_SECONDS, Log
 
 
 class Clock:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from doggan.kernel import metadata as module
-from doggan.kernel.metadata import (
+from doggan.kaggle import metadata as module
+from doggan.kaggle.metadata import (
     DEFAULTS,
     Kernel,
     fill_metadata,

@@ -14,11 +14,11 @@ import pytest
 from conftest import TINY, make_photos, write
 from doggan import pipeline, submission
 from doggan.gan.trainer import train
-from doggan.kernel import start
-from doggan.kernel.bundle import write_bundle
-from doggan.kernel.start import FULL_SECONDS, TRIAL_SECONDS, Settings, run_kernel
-from doggan.scoring import inception
-from doggan.scoring.inception import WeightsFile
+from doggan.kaggle.bundle import write_bundle
+from doggan.kaggle.inside import start
+from doggan.kaggle.inside.start import FULL_SECONDS, TRIAL_SECONDS, Settings, run_kernel
+from doggan.scoring.judges import inception
+from doggan.scoring.judges.inception import WeightsFile
 from doggan.submission import check_submission
 from doggan.support.errors import DogganError, InputError
 from doggan.support.files import sha256_of

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from doggan.gan import trainer
-from doggan.gan.checkpoint import TrainingState
 from doggan.gan.distributed import Processes
 from doggan.gan.monitor import Monitor, NonFiniteLossError, StepResult
+from doggan.gan.state import TrainingState
 from doggan.gan.trainer import new_state
 from doggan.recipe import with_value
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from doggan.reporting import neighbours_picture as picture
-from doggan.reporting.neighbours_picture import draw_neighbours
+from doggan.report import neighbours_picture as picture
+from doggan.report.neighbours_picture import draw_neighbours
 from doggan.scoring.mifid import memorisation_distance, nearest_neighbours
 from doggan.scoring.neighbours import (
     Neighbours,

@@ -13,11 +13,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from doggan import commands_kernel
-from doggan.cli import main
-from doggan.kernel import remote, remote_log, remote_output, remote_submit
-from doggan.support import kaggle_client
-from doggan.support.kaggle_client import Client, known_user, readable
+from doggan.cli import commands_kernel
+from doggan.cli.main import main
+from doggan.kaggle import client as kaggle_client
+from doggan.kaggle import logs as remote_log
+from doggan.kaggle import output as remote_output
+from doggan.kaggle import push as remote
+from doggan.kaggle import submit as remote_submit
+from doggan.kaggle.client import Client, known_user, readable
 from kaggle_server import KEY, USER, Reply, forget_credentials, kaggle_server, real_client
 
 KERNEL = "someone/doggan-dcgan"

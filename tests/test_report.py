@@ -12,19 +12,19 @@ import pytest
 from PIL import Image
 
 from conftest import encode, write
-from doggan.cli import main
-from doggan.reporting import report as report_module
-from doggan.reporting.pictures import make_grid
-from doggan.reporting.report import MAX_BYTES, MAX_RUNS, render, write_report
-from doggan.reporting.report_charts import draw_histogram
-from doggan.reporting.report_curves import draw_curves
-from doggan.reporting.report_pictures import (
+from doggan.cli.main import main
+from doggan.gan.pictures import make_grid
+from doggan.report import page as report_module
+from doggan.report.charts import draw_histogram
+from doggan.report.curves import draw_curves
+from doggan.report.images import (
     cut_pairs,
     encode_within,
     evenly_spaced,
     read_picture,
 )
-from doggan.reporting.run_files import read_run
+from doggan.report.page import MAX_BYTES, MAX_RUNS, render, write_report
+from doggan.report.read import read_run
 from doggan.support.errors import DogganError, InputError
 from test_compare import CARD as SCORECARD
 
@@ -356,7 +356,7 @@ def test_a_picture_gives_way_until_it_fits():
 
 def test_a_picture_too_large_to_decode_is_refused(tmp_path, monkeypatch):
     path = write(tmp_path / "p.png", encode(Image.new("RGB", (300, 300)), "PNG"))
-    monkeypatch.setattr("doggan.reporting.report_pictures.MAX_PIXELS", 89_999)
+    monkeypatch.setattr("doggan.report.images.MAX_PIXELS", 89_999)
     with pytest.raises(InputError, match="over 89,999 pixels"):
         read_picture(path)
 

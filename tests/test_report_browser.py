@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from conftest import write
-from doggan.reporting.report import write_report
+from doggan.report.page import write_report
 from test_report import make_run, stats_line
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from doggan.gan import checkpoint, run_folder
-from doggan.gan.run_folder import END_SECONDS, RunFolder
+from doggan.gan import recorder
+from doggan.gan import state as checkpoint
+from doggan.gan.recorder import END_SECONDS, RunFolder
 from doggan.gan.trainer import new_state, train
 from doggan.recipe import with_value
 from doggan.support import files
@@ -130,9 +131,9 @@ def test_what_closing_will_take_grows_with_the_slowest_save(
 
         return slow
 
-    monkeypatch.setattr(run_folder, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(recorder, "time", SimpleNamespace(perf_counter=lambda: now[0]))
     for what, name in (("checkpoint", "save_checkpoint"), ("gif", "save_gif")):
-        monkeypatch.setattr(run_folder, name, taking(what, getattr(run_folder, name)))
+        monkeypatch.setattr(recorder, name, taking(what, getattr(recorder, name)))
     run = RunFolder(tmp_path / "run", tiny_recipe, {}, tiny_set, state)
     assert run.closing_seconds == 5 + 2 * 3 + END_SECONDS
     takes["checkpoint"], takes["gif"] = 7.0, 4.0

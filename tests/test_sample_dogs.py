@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from doggan.data import dog_drawing, sample_dogs
-from doggan.data.dog_breeds import BREEDS
-from doggan.data.dog_drawing import draw_dog
-from doggan.data.sample_dogs import annotation_xml, draw_photo, draw_sample_dogs
+from doggan.drawn_dogs import dog as dog_drawing
+from doggan.drawn_dogs import photos as sample_dogs
+from doggan.drawn_dogs.breeds import BREEDS
+from doggan.drawn_dogs.dog import draw_dog
+from doggan.drawn_dogs.photos import annotation_xml, draw_photo, draw_sample_dogs
 from doggan.support.errors import DogganError, InputError
 from doggan.support.files import sha256_of
 

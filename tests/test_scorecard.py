@@ -10,7 +10,7 @@ from PIL import Image
 from torch import nn
 
 import doggan
-from doggan.cli import main
+from doggan.cli.main import main
 from doggan.data.imageset import hash_images
 from doggan.scoring import judges
 from doggan.scoring import scorecard as module

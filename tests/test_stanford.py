@@ -5,8 +5,8 @@ import zipfile
 import pytest
 
 from conftest import annotation, make_photos, write
+from doggan.data.archives import open_files
 from doggan.data.stanford import Box, find_photos, parse_annotation
-from doggan.support.archives import open_files
 from doggan.support.errors import InputError
 
 

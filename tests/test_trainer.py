@@ -11,12 +11,13 @@ import torch
 from PIL import Image
 
 from doggan.data.imageset import ImageSet
-from doggan.gan import checkpoint, trainer
-from doggan.gan.checkpoint import load_checkpoint
+from doggan.gan import state as checkpoint
+from doggan.gan import trainer
 from doggan.gan.generator_file import load_generator
 from doggan.gan.monitor import NonFiniteLossError
-from doggan.gan.run_folder import RunFolder
+from doggan.gan.recorder import RunFolder
 from doggan.gan.sampler import sample_seeds
+from doggan.gan.state import load_checkpoint
 from doggan.gan.trainer import new_state, train
 from doggan.recipe import load_recipe, recipe_from_toml, with_value
 from doggan.support.deadline import Deadline

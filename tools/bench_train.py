@@ -30,7 +30,7 @@ from torch import nn
 from doggan.data.batches import Batches
 from doggan.data.build import build_imageset
 from doggan.data.imageset import ImageSet, hash_images, open_imageset
-from doggan.data.sample_dogs import draw_sample_dogs
+from doggan.drawn_dogs.photos import draw_sample_dogs
 from doggan.gan.networks import make_networks
 from doggan.gan.trainer import train
 from doggan.recipe import Recipe, load_recipe

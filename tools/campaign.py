@@ -33,11 +33,11 @@ import torch
 from PIL import Image, ImageSequence
 
 from doggan.data.build import build_imageset
-from doggan.data.sample_dogs import draw_sample_dogs
-from doggan.gan.checkpoint import CHECKPOINT
+from doggan.drawn_dogs.photos import draw_sample_dogs
 from doggan.gan.generator_file import load_generator
+from doggan.gan.history import read_history
+from doggan.gan.run_folder import CHECKPOINT, STATS
 from doggan.recipe import DataRecipe
-from doggan.reporting.history import STATS, read_history
 from doggan.submission import check_submission
 from doggan.support.errors import DogganError, InputError
 
@@ -62,7 +62,7 @@ KILL_WITHIN_SECONDS = 2.0  # of the bar's first movement
 TIMED_MAIN = """
 import sys, time
 started = time.perf_counter()
-from doggan.cli import main
+from doggan.cli.main import main
 code = main()
 took, working = time.perf_counter() - started, time.process_time()
 print(f"main took {took:.3f} s, {working:.3f} s of them on a core", file=sys.stderr)

@@ -2,7 +2,7 @@
 
 import sys
 
-from doggan.cli import main
+from doggan.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -10,24 +10,34 @@ from pathlib import Path
 import numpy as np
 
 from doggan.data.build import build_imageset, read_reference
-from doggan.data.sample_dogs import draw_sample_dogs
-from doggan.gan.checkpoint import CHECKPOINT
+from doggan.drawn_dogs.photos import draw_sample_dogs
 from doggan.gan.generator_file import load_generator
 from doggan.gan.networks import Generator, make_networks
-from doggan.gan.run_folder import GRID_COLUMNS, SEEDS, check_run_folder
+from doggan.gan.pictures import make_grid, save_picture
+from doggan.gan.recorder import GRID_COLUMNS, SEEDS
+from doggan.gan.run_folder import (
+    CHECKPOINT,
+    GRID,
+    PROGRESS,
+    RECIPE,
+    RESULT,
+    SCORECARD,
+    SET,
+    ZIP,
+    check_run_folder,
+)
 from doggan.gan.sampler import sample_seeds
 from doggan.gan.trainer import TrainingResult, train
 from doggan.recipe import Recipe, recipe_to_toml
-from doggan.reporting.pictures import make_grid, save_picture
-from doggan.scoring.cache import cache_entry
 from doggan.scoring.features import DeadlineExpiredError, extract_features, measure_rate
 from doggan.scoring.judges import Judge, load_judge
 from doggan.scoring.mifid import score_features
+from doggan.scoring.reference import cache_entry
 from doggan.scoring.scorecard import Scorecard, score_extracted
 from doggan.submission import SubmissionCheck, check_submission, write_submission
 from doggan.support.deadline import Deadline, format_duration
 from doggan.support.device import choose_device
-from doggan.support.errors import InputError
+from doggan.support.errors import DogganError, InputError
 from doggan.support.files import write_json
 
 MARGIN = 1.25  # what was measured may take this much longer in the end
@@ -53,10 +63,10 @@ class RunResult:
         """What to look at, by what it is."""
         folder = Path(self.folder)
         files = {
-            "generated images": folder / "grid.png",
-            "the training as a GIF": folder / "progress.gif",
-            "scorecard": folder / "scorecard.json",
-            "submission": folder / "images.zip",
+            "generated images": folder / GRID,
+            "the training as a GIF": folder / PROGRESS,
+            "scorecard": folder / SCORECARD,
+            "submission": folder / ZIP,
         }
         return {what: str(path) for what, path in files.items() if path.exists()}
 
@@ -108,7 +118,7 @@ def run_competition(
         raise InputError(f"data.side_px is {recipe.data.side_px}; the competition wants 64")
     check_run_folder(folder, resume)
     say(f"Building the set from {', '.join(map(str, sources))}")
-    imageset = build_imageset(sources, folder / "set", recipe.data, colour=True)
+    imageset = build_imageset(sources, folder / SET, recipe.data, colour=True)
     say(f"  {imageset.describe()}")
 
     labels = len(imageset.label_names)
@@ -138,7 +148,7 @@ def run_competition(
         unscored=unscored,
         seconds=deadline.elapsed(),
     )
-    write_json(folder / "result.json", result.as_dict())
+    write_json(folder / RESULT, result.as_dict())
     return result
 
 
@@ -180,15 +190,15 @@ def run_demo(
 def _finished(folder: Path, recipe: Recipe) -> RunResult | None:
     """The result of an earlier run in `folder`, if it had this recipe and its zip is valid."""
     try:
-        same = (folder / "recipe.toml").read_text("utf-8") == recipe_to_toml(recipe)
-        content = json.loads((folder / "result.json").read_text("utf-8"))
+        same = (folder / RECIPE).read_text("utf-8") == recipe_to_toml(recipe)
+        content = json.loads((folder / RESULT).read_text("utf-8"))
         content["training"] = TrainingResult(**content["training"])
         content["scorecard"] = content["scorecard"] and Scorecard(**content["scorecard"])
         del content["files"]
         count = recipe.submission.count
-        content["submission"] = check_submission(folder / "images.zip", count=count)
+        content["submission"] = check_submission(folder / ZIP, count=count)
         result = RunResult(**content)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (DogganError, OSError, ValueError, KeyError, TypeError):
         return None
     return result if same and result.submission.valid else None
 
@@ -283,7 +293,7 @@ def _write_zip(folder: Path, recipe: Recipe, device: str) -> tuple[np.ndarray, S
     """Writes grid.png and images.zip; returns the images, [count, 64, 64, 3] uint8, and a check."""
     generator, _ = load_generator(folder, choose_device(device))
     truncation, count = recipe.submission.truncation, recipe.submission.count
-    sample_grid(generator, truncation, folder / "grid.png")
+    sample_grid(generator, truncation, folder / GRID)
     images = np.empty((count, 64, 64, 3), np.uint8)
 
     def keep() -> Iterator[np.ndarray]:
@@ -293,7 +303,7 @@ def _write_zip(folder: Path, recipe: Recipe, device: str) -> tuple[np.ndarray, S
             start += len(batch)
             yield batch
 
-    return images, write_submission(keep(), folder / "images.zip", count=count)
+    return images, write_submission(keep(), folder / ZIP, count=count)
 
 
 def _score(
@@ -301,7 +311,7 @@ def _score(
 ) -> tuple[Scorecard | None, str | None]:
     """Writes scorecard.json and returns the Scorecard, or the reason why there is none."""
     # A scorecard of an earlier part of the run would belong to other images.
-    (folder / "scorecard.json").unlink(missing_ok=True)
+    (folder / SCORECARD).unlink(missing_ok=True)
     if isinstance(scoring, str):
         return None, scoring
     started = time.perf_counter()
@@ -328,5 +338,5 @@ def _score(
         )
     except InputError as error:  # such as images that are all alike: the zip stands all the same
         return None, str(error)
-    write_json(folder / "scorecard.json", scorecard.as_dict())
+    write_json(folder / SCORECARD, scorecard.as_dict())
     return scorecard, None

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from importlib import resources
 from pathlib import Path
 
+from doggan.competition import IMAGES, SIDE_PX
 from doggan.support.errors import InputError
 
 CROP_POLICIES = ("square", "tight", "full", "four")
@@ -35,7 +36,7 @@ class DataRecipe:
     """How photos become square images."""
 
     crop: str = "square"
-    side_px: int = 64
+    side_px: int = SIDE_PX
     min_box_side_px: float = 16
     max_box_aspect: float = 4.0
 
@@ -111,7 +112,7 @@ class TrainRecipe:
 class SubmissionRecipe:
     """What goes into the zip."""
 
-    count: int = 10_000
+    count: int = IMAGES
     truncation: float = 1.0
 
     def __post_init__(self):

@@ -13,10 +13,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from doggan.competition import IMAGES, SIDE_PX
 from doggan.support.errors import DogganError, InputError
 from doggan.support.files import atomic_path, format_bytes, require_exists
 
-COUNT, SIDE_PX = 10_000, 64  # the competition's
 MAX_ENTRY_BYTES = 1_000_000  # a 64x64 RGB PNG has at most some 13,000
 SHOWN_NAMES = 5
 # A zip stores local times; a fixed one makes the same images the same bytes.
@@ -59,7 +59,7 @@ class SubmissionCheck:
 
 
 def write_submission(
-    batches: Iterable[np.ndarray], path: Path, *, count: int = COUNT
+    batches: Iterable[np.ndarray], path: Path, *, count: int = IMAGES
 ) -> SubmissionCheck:
     """Writes `count` images, given as batches [n, 64, 64, 3] uint8, to a zip, and checks it.
 
@@ -96,7 +96,7 @@ def write_submission(
     return check
 
 
-def check_submission(path: Path, *, count: int = COUNT) -> SubmissionCheck:
+def check_submission(path: Path, *, count: int = IMAGES) -> SubmissionCheck:
     """Holds a zip against every rule of the competition.
 
     Raises InputError where `path` is missing or no zip at all.

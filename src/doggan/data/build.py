@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from doggan.data.archives import Files, UnreadableFileError, open_files
 from doggan.data.crops import (
     UnreadablePhotoError,
     crop_windows,
@@ -31,7 +32,6 @@ from doggan.data.imageset import (
 )
 from doggan.data.stanford import Box, Photo, Photos, find_photos
 from doggan.recipe import DataRecipe
-from doggan.support.archives import Files, UnreadableFileError, open_files
 from doggan.support.errors import InputError
 from doggan.support.files import atomic_folder, require_free_space, write_json
 

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from doggan.support.archives import Files, FolderFiles, UnreadableFileError, open_files
+from doggan.data.archives import Files, FolderFiles, UnreadableFileError, open_files
 from doggan.support.errors import DogganError, InputError
 from doggan.support.files import format_bytes
 

@@ -7,9 +7,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from doggan.data.archives import UnreadableFileError, open_files
 from doggan.data.imageset import is_imageset, open_imageset
 from doggan.data.stanford import PHOTO_SUFFIXES
-from doggan.support.archives import UnreadableFileError, open_files
 from doggan.support.errors import InputError
 
 MAX_SIDE_PX = 1024

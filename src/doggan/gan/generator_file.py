@@ -68,8 +68,6 @@ def load_generator(run_or_file: Path, device: torch.device) -> tuple[Generator, 
         )
         network.load_state_dict(tensors)
         network.label_names = label_names
-    except InputError:
-        raise
     except (KeyError, ValueError, RuntimeError) as error:
         raise InputError(f"{path} is not a readable generator: {error}") from error
     return network.eval().requires_grad_(False).to(device), recipe

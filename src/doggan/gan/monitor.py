@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
-from doggan.gan.checkpoint import TrainingState
 from doggan.gan.distributed import Processes
+from doggan.gan.state import TrainingState
 from doggan.support.device import peak_memory_bytes
 from doggan.support.errors import DogganError
 

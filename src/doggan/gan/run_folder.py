@@ -1,100 +1,36 @@
-"""A run's folder: what is written there at every interval, and how long that takes."""
+"""The name of every file in a run, and whether a folder holds one."""
 
-import math
 import shutil
-import time
 from pathlib import Path
 
-import numpy as np
-
-from doggan.data.imageset import ImageSet
-from doggan.gan.checkpoint import CHECKPOINT, TrainingState, save_checkpoint
-from doggan.gan.generator_file import save_generator
-from doggan.gan.sampler import labels_for, latents, sample
-from doggan.recipe import Recipe, recipe_to_toml
-from doggan.reporting.history import CURVES, History, save_curves
-from doggan.reporting.pictures import make_grid, save_gif, save_picture
+from doggan.competition import ENTRY
 from doggan.support.errors import InputError
-from doggan.support.files import write_json, write_text
 
-GRID_COLUMNS, GRID_ROWS = 10, 5
-SEEDS = range(GRID_COLUMNS * GRID_ROWS)
-END_SECONDS = 1.0  # the interpreter takes about so long to put away what PyTorch has loaded
-
-
-class RunFolder:
-    """Writes what a run leaves, and knows how long the last writing will take."""
-
-    def __init__(
-        self,
-        folder: Path,
-        recipe: Recipe,
-        environment: dict,
-        imageset: ImageSet,
-        state: TrainingState,
-    ):
-        """Starts the folder, or goes on with it: everything is there from the first moment on."""
-        _remove_partials(folder)
-        self._folder, self._recipe, self._imageset = folder, recipe, imageset
-        write_text(folder / "recipe.toml", recipe_to_toml(recipe))
-        write_json(folder / "environment.json", environment)
-        self.history = History(folder, state.images_seen)
-        self._z = latents(SEEDS, recipe.networks.latent)
-        self._save_seconds = self._picture_seconds = 0.0
-        self._drawn_rows = -1
-        save_curves(self.history.rows, folder / CURVES)  # what is loaded once is not measured
-        self._save(state)
-        self.draw_course()
-
-    @property
-    def closing_seconds(self) -> float:
-        """What the last save, the last pictures and the process's end will take, by the slowest
-        save and the last pictures so far."""
-        # Pictures of the whole course are redrawn whenever its frames have doubled, so the last
-        # ones cost at most twice those before.
-        return self._save_seconds + 2 * self._picture_seconds + END_SECONDS
-
-    def save(self, state: TrainingState, row: dict) -> None:
-        """Writes the grid, the generator, the history and the checkpoint, and now and then the
-        pictures of the whole course."""
-        self._save(state, row)
-        if math.log2(len(self.history.rows) + 1).is_integer():
-            self.draw_course()
-
-    def _save(self, state: TrainingState, row: dict | None = None) -> None:
-        started = time.perf_counter()
-        network = state.ema.network
-        labels = labels_for(SEEDS, network.label_count) if network.conditional else None
-        images = next(sample(network, self._z, labels))
-        grid = make_grid(images, GRID_COLUMNS)
-        save_picture(grid, self._folder / "grids" / f"{state.images_seen:09d}.png")
-        save_generator(
-            self._folder, network, self._recipe, state.images_seen, self._imageset.label_names
-        )
-        # The history comes before the checkpoint: rows beyond a checkpoint are dropped on resume.
-        if row:
-            row["diversity"] = float(images.std(axis=0).mean())
-            pixels = np.asarray(grid)
-            self.history.append(row, pixels if pixels.ndim == 3 else pixels[:, :, None])
-        save_checkpoint(self._folder, state, self._recipe, self._imageset.sha256)
-        self._save_seconds = max(self._save_seconds, time.perf_counter() - started)
-
-    def draw_course(self) -> None:
-        """Draws the pictures of the whole course: progress.gif and curves.png."""
-        started = time.perf_counter()
-        save_gif(sorted((self._folder / "grids").glob("*.png")), self._folder / "progress.gif")
-        save_curves(self.history.rows, self._folder / CURVES)
-        self._picture_seconds = time.perf_counter() - started
-        self._drawn_rows = len(self.history.rows)
-
-    def close(self) -> None:
-        """Draws the last pictures and ends the history."""
-        if self._drawn_rows < len(self.history.rows):
-            self.draw_course()
-        self.history.close()
+# What training leaves; the generator's file is named by `generator_file`.
+RECIPE = "recipe.toml"
+ENVIRONMENT = "environment.json"
+STATS = "stats.jsonl"
+TENSORBOARD = "tensorboard"
+GRIDS = "grids"  # a picture an interval, named by the images seen
+PROGRESS = "progress.gif"
+CURVES = "curves.png"
+CHECKPOINT = "checkpoint.pt"
+# What a whole run adds.
+SET = "set"
+GRID = "grid.png"
+ZIP = ENTRY
+SCORECARD = "scorecard.json"
+RESULT = "result.json"
+# What commands leave beside it.
+SAMPLE = "sample.png"
+NEIGHBOURS = "neighbours.json"
+NEIGHBOURS_PICTURE = "neighbours.png"
+NEIGHBOURS_PAIRS = "neighbours-pairs.png"
+TRUNCATION = "truncation.json"
+REPORT = "report.html"
 
 
-def _remove_partials(folder: Path) -> None:
+def remove_partials(folder: Path) -> None:
     """Removes what a kill left half written."""
     for partial in [*folder.rglob(".*.partial"), *folder.rglob(".*.partial.previous")]:
         if partial.is_dir():

@@ -11,7 +11,6 @@ from tqdm import tqdm
 
 from doggan.data.batches import Batches
 from doggan.data.imageset import ImageSet, open_imageset
-from doggan.gan.checkpoint import TrainingState, load_checkpoint
 from doggan.gan.distributed import (
     check_batch,
     join_processes,
@@ -20,12 +19,14 @@ from doggan.gan.distributed import (
 )
 from doggan.gan.ema import EMA
 from doggan.gan.health import discriminator_collapsed, modes_collapsed
+from doggan.gan.history import describe_row, read_history
 from doggan.gan.losses import discriminator_loss, generator_loss
 from doggan.gan.monitor import Monitor, StepResult
 from doggan.gan.networks import make_networks
-from doggan.gan.run_folder import RunFolder, check_run_folder
+from doggan.gan.recorder import RunFolder
+from doggan.gan.run_folder import check_run_folder
+from doggan.gan.state import TrainingState, load_checkpoint
 from doggan.recipe import Recipe, TrainRecipe
-from doggan.reporting.history import describe_row, read_history
 from doggan.support.deadline import Deadline, format_duration
 from doggan.support.device import (
     autocast,

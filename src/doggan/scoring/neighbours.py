@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from doggan.data.imageset import is_imageset, open_imageset
-from doggan.scoring.cache import extract_reference
 from doggan.scoring.features import extract_features
 from doggan.scoring.judges import Judge
 from doggan.scoring.mifid import nearest_neighbours
+from doggan.scoring.reference import extract_reference
 from doggan.scoring.scorecard import SAME_IMAGES_DISTANCE, check_counts
 from doggan.support.errors import InputError
 

@@ -10,18 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from doggan import __version__
-from doggan.scoring.cache import Say, extract_reference, say_on_stderr
+from doggan.competition import IMAGES, REFERENCE_PHOTOS
 from doggan.scoring.features import extract_features
 from doggan.scoring.interval import Interval
 from doggan.scoring.judges import Judge
 from doggan.scoring.mifid import score_features
+from doggan.scoring.reference import Say, extract_reference, say_on_stderr
 from doggan.support.deadline import Deadline
 from doggan.support.errors import InputError
-
-# The public board holds 10,000 images against the whole frame of every photo of the competition.
-# Stanford's download has one photo more.
-KAGGLE_GENERATED_IMAGES = 10_000
-KAGGLE_REFERENCE_IMAGES = (20_579, 20_580)
 
 # Below this mean distance the images are the same, but for the rounding of float32 features.
 # MiFID divides by it.
@@ -193,7 +189,7 @@ def check_counts(generated: Sized, reference: Sized) -> None:
         if len(images) < 2:
             raise InputError(
                 f"found {len(images)} {what} image(s); a score takes at least 2, "
-                f"and Kaggle's takes {KAGGLE_GENERATED_IMAGES:,} generated ones"
+                f"and Kaggle's takes {IMAGES:,} generated ones"
             )
 
 
@@ -203,11 +199,11 @@ def _in_words(interval: Interval) -> str:
 
 def _differences_from_kaggle(generated: int, reference: int, whole_frames: bool) -> list[str]:
     differences = []
-    if generated != KAGGLE_GENERATED_IMAGES:
-        differences.append(f"Kaggle scores {KAGGLE_GENERATED_IMAGES:,} images, here {generated:,}")
-    if reference not in KAGGLE_REFERENCE_IMAGES:
+    if generated != IMAGES:
+        differences.append(f"Kaggle scores {IMAGES:,} images, here {generated:,}")
+    if reference not in REFERENCE_PHOTOS:
         differences.append(
-            f"Kaggle's reference has {KAGGLE_REFERENCE_IMAGES[0]:,} images, here {reference:,}"
+            f"Kaggle's reference has {REFERENCE_PHOTOS[0]:,} images, here {reference:,}"
         )
     if not whole_frames:
         differences.append("Kaggle's reference is whole frames squashed to 64x64, this is not")

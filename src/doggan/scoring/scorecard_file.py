@@ -5,11 +5,11 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 
 from doggan import __version__
+from doggan.gan.run_folder import SCORECARD
 from doggan.scoring.scorecard import Scorecard
 from doggan.support.errors import InputError
 from doggan.support.files import format_bytes, require_exists
 
-SCORECARD = "scorecard.json"
 _MAX_BYTES = 1_000_000  # a scorecard has about 1,000
 _LARGEST = 1e300  # neither infinity nor NaN is less, nor a whole number that no float holds
 

@@ -11,10 +11,10 @@ from tqdm import tqdm
 from doggan.gan import sampler
 from doggan.gan.generator_file import GENERATORS
 from doggan.gan.networks import Generator
-from doggan.scoring.cache import extract_reference
 from doggan.scoring.comparison import Entry, Ranking
 from doggan.scoring.features import extract_features
 from doggan.scoring.judges import Judge
+from doggan.scoring.reference import extract_reference
 from doggan.scoring.scorecard import Scorecard, check_counts, score_extracted
 from doggan.support.tensor_file import SUFFIXES
 

@@ -7,7 +7,7 @@ class DogganError(Exception):
     exit_code = 1
 
 
-class InputError(DogganError, ValueError):
+class InputError(DogganError):
     """The input cannot be used as it is; the command exits with 2."""
 
     exit_code = 2

@@ -1,0 +1,1 @@
+"""The demonstration's data: drawn photos of dogs, with annotations."""

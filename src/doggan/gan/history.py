@@ -1,0 +1,121 @@
+"""What a run has measured, interval by interval: stats.jsonl, TensorBoard's events, curves.png."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from doggan.gan.run_folder import RECIPE, STATS, TENSORBOARD
+from doggan.support.errors import InputError
+from doggan.support.files import atomic_path, write_text
+
+_POLL_SECONDS = 0.5
+
+# What is drawn, plot by plot: title, and the keys of a row with their names.
+_PLOTS = (
+    ("loss", {"loss_d": "discriminator", "loss_g": "generator"}),
+    ("discriminator is right on", {"accuracy_real": "real images", "accuracy_fake": "fake images"}),
+    ("gradient norm", {"grad_norm_d": "discriminator", "grad_norm_g": "generator"}),
+    ("images a second", {"images_per_second": "images a second"}),
+)
+
+
+class History:
+    """The rows of a run so far; every append leaves a whole file."""
+
+    def __init__(self, folder: Path, images_seen: int = 0):
+        """Continues the file in `folder`, up to the rows that a checkpoint at `images_seen` has."""
+        self._path = folder / STATS
+        self.rows = [row for row in read_history(folder) if row["images"] <= images_seen]
+        self._events = _open_events(folder, images_seen)
+
+    def append(self, row: dict, grid: np.ndarray) -> None:
+        """Adds a row, which holds `images` and whatever else was measured, and a grid
+        [H, W, 1 or 3] uint8 for TensorBoard."""
+        self.rows.append(row)
+        write_text(self._path, "".join(json.dumps(row) + "\n" for row in self.rows))
+        if self._events:
+            for name, value in row.items():
+                if isinstance(value, int | float) and name != "images":
+                    self._events.add_scalar(name, value, row["images"])
+            self._events.add_image("grid", grid, row["images"], dataformats="HWC")
+            self._events.flush()
+
+    def close(self) -> None:
+        """Ends TensorBoard's file."""
+        if self._events:
+            self._events.close()
+
+
+def read_history(folder: Path) -> list[dict]:
+    """The rows of a run, oldest first; none where nothing was written yet."""
+    path = folder / STATS
+    if not path.exists():
+        return []
+    try:
+        rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        if not all(isinstance(row, dict) and isinstance(row.get("images"), int) for row in rows):
+            raise ValueError("a line of it is no row of a run")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    return rows
+
+
+def follow_history(folder: Path, sleep: Callable[[float], None] = time.sleep) -> Iterator[dict]:
+    """The rows of a run as they come, until one says how the run ended (`stopped_by`).
+
+    Raises InputError where `folder` is none.
+    """
+    if not (folder / RECIPE).is_file():  # which a run writes first
+        raise InputError(f"{folder} is not a run's folder; doggan train --out makes one")
+    shown = -1
+    while True:
+        rows = read_history(folder)
+        for row in rows:
+            if row["images"] > shown:
+                shown = row["images"]
+                yield row
+        if rows and rows[-1].get("stopped_by"):
+            return
+        sleep(_POLL_SECONDS)
+
+
+def describe_row(row: dict) -> str:
+    """One line on an interval, for people."""
+    skipped = row.get("skipped_steps", 0)
+    return (
+        f"{row['images']:>11,} images, {row['images_per_second']:.0f}/s, "
+        f"D {row['loss_d']:.2f} G {row['loss_g']:.2f}, "
+        f"D right on {row['accuracy_real']:.0%} of real, {row['accuracy_fake']:.0%} of fake"
+        + (f", {skipped:,} steps skipped by the loss scale" if skipped else "")
+    )
+
+
+def save_curves(rows: list[dict], path: Path) -> None:
+    """Draws losses, accuracies, gradient norms and speed over the images shown, as a PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 6), layout="constrained")
+    images = [row["images"] / 1000 for row in rows]
+    for axes, (title, curves) in zip(figure.subplots(2, 2).flat, _PLOTS, strict=True):
+        for key, name in curves.items():
+            axes.plot(images, [row[key] for row in rows], ".-", label=name, linewidth=1)
+        axes.set_title(title)
+        axes.set_xlabel("thousand images")
+        axes.grid(alpha=0.3)
+        axes.set_ylim(bottom=0)
+        if len(curves) > 1:
+            axes.legend()
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=100)
+
+
+def _open_events(folder: Path, images_seen: int):
+    """TensorBoard's writer, or None where it is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder / TENSORBOARD), purge_step=images_seen + 1)

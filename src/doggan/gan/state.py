@@ -1,0 +1,129 @@
+"""A training state, saved whole and loaded whole."""
+
+import pickle
+import zipfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from doggan.gan.ema import EMA
+from doggan.gan.run_folder import CHECKPOINT, RECIPE
+from doggan.recipe import Recipe, SubmissionRecipe, recipe_from_toml, recipe_to_toml
+from doggan.support.errors import DogganError, InputError
+from doggan.support.files import atomic_path, format_bytes, require_free_space
+
+FORMAT_VERSION = 1
+
+
+@dataclass(kw_only=True)
+class TrainingState:
+    """All that the next step depends on, beside the set and the recipe."""
+
+    generator: nn.Module
+    discriminator: nn.Module
+    ema: EMA
+    generator_optimizer: torch.optim.Optimizer
+    discriminator_optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    random: torch.Generator
+    images_seen: int = 0
+    seconds: float = 0.0
+    skipped_steps: int = 0
+
+    def _parts(self) -> dict[str, object]:
+        return {
+            "generator": self.generator,
+            "discriminator": self.discriminator,
+            "ema": self.ema.network,
+            "generator_optimizer": self.generator_optimizer,
+            "discriminator_optimizer": self.discriminator_optimizer,
+            "scaler": self.scaler,
+        }
+
+
+_COUNTERS = ("images_seen", "seconds", "skipped_steps")
+
+
+def save_checkpoint(folder: Path, state: TrainingState, recipe: Recipe, set_sha256: str) -> None:
+    """Writes `checkpoint.pt` atomically; the previous one stays good until then.
+
+    Raises DogganError, saying how much space it takes, where it cannot be written.
+    """
+    content = {name: part.state_dict() for name, part in state._parts().items()}
+    content |= {name: getattr(state, name) for name in _COUNTERS}
+    content |= {
+        "format": FORMAT_VERSION,
+        "recipe": recipe_to_toml(recipe),
+        "set_sha256": set_sha256,
+        "random": state.random.get_state(),
+    }
+    size = sum(tensor.nbytes for tensor in _tensors(content))
+    try:
+        require_free_space(folder, size)
+        with atomic_path(folder / CHECKPOINT) as temporary:
+            _write(content, temporary)
+    except DogganError as error:
+        raise DogganError(
+            f"{error}. {folder / CHECKPOINT} takes {format_bytes(size)} beside the previous one, "
+            "which is kept: make room, and --resume goes on from it"
+        ) from error
+
+
+def _write(content: dict, path: Path) -> None:
+    try:
+        torch.save(content, path)
+    except RuntimeError as error:  # how PyTorch's writer reports a full disk
+        raise DogganError(f"cannot write {path.parent / CHECKPOINT}: {error}") from error
+
+
+def load_checkpoint(folder: Path, state: TrainingState, recipe: Recipe, set_sha256: str) -> None:
+    """Fills `state` from `checkpoint.pt`.
+
+    Raises InputError where the file is missing, damaged, of another version, or of a run with
+    another recipe (its length and its zip aside) or another set. Nothing in it is executed.
+    """
+    path = folder / CHECKPOINT
+    content = _read(path)
+    if _course(recipe_from_toml(content["recipe"], str(path))) != _course(recipe):
+        raise InputError(f"{path} was trained by another recipe than {folder / RECIPE}")
+    if content["set_sha256"] != set_sha256:
+        raise InputError(f"{path} was trained on another image set; resume with that one")
+    try:
+        for name, part in state._parts().items():
+            part.load_state_dict(content[name])
+        state.random.set_state(content["random"].cpu())
+        for name in _COUNTERS:
+            setattr(state, name, content[name])
+    except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path} does not fit its recipe: {error}") from error
+
+
+def _course(recipe: Recipe) -> Recipe:
+    """The part of a recipe that decides what each step does: not its length, nor the zip."""
+    train = replace(recipe.train, images=1)
+    return replace(recipe, train=train, submission=SubmissionRecipe())
+
+
+def _read(path: Path) -> dict:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, OSError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"{path} is not a readable checkpoint: {reason}") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT_VERSION:
+        found = content.get("format") if isinstance(content, dict) else type(content).__name__
+        raise InputError(f"{path} has format {found!r}; this version reads {FORMAT_VERSION}")
+    return content
+
+
+def _tensors(value: object) -> list[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        return [value]
+    values = value.values() if isinstance(value, dict) else value
+    return (
+        [tensor for item in values for tensor in _tensors(item)]
+        if isinstance(value, dict | list | tuple)
+        else []
+    )

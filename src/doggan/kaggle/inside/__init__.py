@@ -1,0 +1,1 @@
+"""What runs there, inside a kernel."""

