@@ -17,7 +17,7 @@ from doggan.data.idx import DIGITS, FASHION
 from doggan.data.imageset import open_imageset
 from doggan.gan.generator_file import load_generator, save_generator
 from doggan.gan.networks import make_networks
-from doggan.gan.sampler import labels_for, latents, sample
+from doggan.gan.sampler import labels_in_turn, latents, sample
 from doggan.recipe import DataRecipe, load_recipe
 from doggan.support.errors import InputError
 from test_idx import IMAGES, LABELS, idx_bytes, published, write_pair  # noqa: F401
@@ -283,4 +283,4 @@ def test_labels_that_do_not_fit_the_file_are_refused(tmp_path):
     save_generator(tmp_path, generator, other, 0, FASHION[:3])
     with pytest.raises(InputError, match="not a readable generator"):
         load_generator(tmp_path, CPU)
-    assert labels_for([4], 3).tolist() == [1]
+    assert labels_in_turn([4], 3).tolist() == [1]

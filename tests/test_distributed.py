@@ -12,12 +12,13 @@ import pytest
 import torch
 from torch import nn
 
+from doggan.gan import state as state_module
 from doggan.gan import trainer
 from doggan.gan.distributed import Processes, check_batch
 from doggan.gan.history import read_history
 from doggan.gan.networks import make_networks
-from doggan.gan.state import load_checkpoint
-from doggan.gan.trainer import new_state, train
+from doggan.gan.state import load_checkpoint, new_state
+from doggan.gan.trainer import train
 from doggan.recipe import with_value
 from doggan.support.deadline import Deadline
 from doggan.support.errors import DogganError, InputError
@@ -57,13 +58,13 @@ def without_batch_norm(*arguments, **options):
 
 def train_launched_without_batch_norm(*arguments):
     """`_train_launched`, in a process that knows nothing of the test's own patches."""
-    trainer.make_networks = without_batch_norm
+    state_module.make_networks = without_batch_norm
     trainer._train_launched(*arguments)
 
 
 def test_two_processes_take_the_steps_of_one(tiny_set, tiny_recipe, tmp_path, monkeypatch):
     # Without batch norm, which looks at a process's own share of a batch, only rounding differs.
-    monkeypatch.setattr(trainer, "make_networks", without_batch_norm)
+    monkeypatch.setattr(state_module, "make_networks", without_batch_norm)
     monkeypatch.setattr(trainer, "_train_launched", train_launched_without_batch_norm)
     recipe = with_value(tiny_recipe, "networks.architecture", "dense")
     recipe = with_value(recipe, "train.precision", "fp32")

@@ -10,21 +10,21 @@ from PIL import Image
 from torch import nn
 
 from doggan.gan.ema import EMA, WARM_UP
-from doggan.gan.losses import discriminator_loss, generator_loss
-from doggan.gan.networks import make_networks
+from doggan.gan.losses import BinaryCrossEntropy
+from doggan.gan.networks import ARCHITECTURES, UPSAMPLINGS, make_networks
 from doggan.gan.pictures import MAX_GIF_FRAMES, make_grid, save_gif, save_picture
 from doggan.gan.sampler import (
     BATCH,
     find_label,
-    labels_for,
-    labels_of,
+    labels_asked_for,
+    labels_in_turn,
     latents,
     sample,
     sample_seeds,
     to_uint8,
 )
 from doggan.gan.walks import noise_walk, sample_walk, save_walk, spherical_walk
-from doggan.recipe import ARCHITECTURES, UPSAMPLINGS, NetworksRecipe
+from doggan.recipe import NetworksRecipe, TrainRecipe
 from doggan.support.errors import InputError
 
 SMALL = NetworksRecipe(latent=6, generator_width=4, discriminator_width=4)
@@ -147,9 +147,18 @@ def test_losses_have_their_closed_form():
     expected = np.mean([softplus(x) - 0.9 * x for x in (2.0, -1.0)]) + np.mean(
         [softplus(x) for x in (0.5, -3.0)]
     )
-    assert discriminator_loss(real, fake, 0.9).item() == pytest.approx(expected, rel=1e-6)
+    loss, labels = BinaryCrossEntropy(TrainRecipe(real_label=0.9)), torch.zeros(2)
+    found = loss.discriminator_loss(None, same_logits, real, fake, labels)
+    assert found.loss.item() == pytest.approx(expected, rel=1e-6)
+    assert (found.real_logits is real, found.fake_logits is fake) == (True, True)
     expected = np.mean([softplus(-x) for x in (0.5, -3.0)])
-    assert generator_loss(fake).item() == pytest.approx(expected, rel=1e-6)
+    found = loss.generator_loss(None, same_logits, real, fake, labels)
+    assert found.item() == pytest.approx(expected, rel=1e-6)
+
+
+def same_logits(images, labels):
+    """A discriminator whose logits are what it is given."""
+    return images
 
 
 def linear(value):
@@ -241,7 +250,7 @@ def test_a_walk_is_a_strip_or_a_gif(tmp_path):
 
 
 def test_labels_take_turns_by_seed():
-    assert labels_for(range(3, 8), 3).tolist() == [0, 1, 2, 0, 1]
+    assert labels_in_turn(range(3, 8), 3).tolist() == [0, 1, 2, 0, 1]
     generator, _ = networks(replace(SMALL, conditional=True), label_count=3)
     generator.eval()
     images = np.concatenate(list(sample_seeds(generator, range(5), 1.0)))
@@ -274,12 +283,12 @@ def test_an_unknown_label_names_the_nearest(wanted, message):
 def test_a_wanted_label_goes_to_all_seeds_of_a_conditional_generator_only():
     generator, _ = networks(replace(SMALL, conditional=True), label_count=2)
     generator.label_names = ("cat", "dog")
-    assert labels_of(generator, range(3), "dog").tolist() == [1, 1, 1]
-    assert labels_of(generator, range(3), None).tolist() == [0, 1, 0]
+    assert labels_asked_for(generator, range(3), "dog").tolist() == [1, 1, 1]
+    assert labels_asked_for(generator, range(3), None).tolist() == [0, 1, 0]
     unconditional, _ = networks(SMALL)
-    assert labels_of(unconditional, range(3), None) is None
+    assert labels_asked_for(unconditional, range(3), None) is None
     with pytest.raises(InputError, match=r"knows no labels.*networks\.conditional=true"):
-        labels_of(unconditional, range(3), "dog")
+        labels_asked_for(unconditional, range(3), "dog")
 
 
 def test_images_are_streamed_in_the_order_of_their_seeds():

@@ -7,9 +7,10 @@ import torch
 
 from doggan.gan import trainer
 from doggan.gan.distributed import Processes
+from doggan.gan.losses import BinaryCrossEntropy, DiscriminatorLoss
 from doggan.gan.monitor import Monitor, NonFiniteLossError, StepResult
-from doggan.gan.state import TrainingState
-from doggan.gan.trainer import new_state
+from doggan.gan.state import TrainingState, new_state
+from doggan.gan.steps import Steps
 from doggan.recipe import with_value
 
 CPU = torch.device("cpu")
@@ -98,14 +99,19 @@ def test_from_a_step_that_is_not_finite_on_nothing_changes(
 ):
     state, monitor = new_state(tiny_set, tiny_recipe, CPU, "fp32"), Monitor(CPU)
     labels = torch.zeros(8, dtype=torch.int64)
+    steps = Steps(
+        state=state,
+        discriminator=state.discriminator,
+        loss=BinaryCrossEntropy(tiny_recipe.train),
+        monitor=monitor,
+        precision="fp32",
+    )
 
     def step():
         fake = state.generator(torch.randn(8, tiny_recipe.networks.latent), labels)
         real = torch.rand_like(fake)
-        trainer.discriminator_step(
-            state, state.discriminator, real, fake, labels, monitor, 0.9, "fp32"
-        )
-        trainer.generator_step(state, fake, labels, monitor, "fp32")
+        steps.train_discriminator(real, fake, labels)
+        steps.train_generator(real, fake, labels)
 
     # The weights of batch norm's running averages follow every forward, so they are left out.
     def bits():
@@ -120,19 +126,19 @@ def test_from_a_step_that_is_not_finite_on_nothing_changes(
     assert not all(map(torch.equal, good, bits()))
 
     name = f"{network}_loss"
-    whole = getattr(trainer, name)
+    whole = getattr(BinaryCrossEntropy, name)
 
-    def break_it(*logits):
-        loss = whole(*logits)
-        if broken == "loss":
-            return loss * math.nan
-        return loss + _Explode.apply(logits[0])
+    def break_it(self, generator, discriminator, real, fake, labels):
+        found = whole(self, generator, discriminator, real, fake, labels)
+        loss, of = (found[0], found[1]) if isinstance(found, DiscriminatorLoss) else (found, fake)
+        loss = loss * math.nan if broken == "loss" else loss + _Explode.apply(of)
+        return found._replace(loss=loss) if isinstance(found, DiscriminatorLoss) else loss
 
     before = bits()
-    monkeypatch.setattr(trainer, name, break_it)
+    monkeypatch.setattr(BinaryCrossEntropy, name, break_it)
     step()
     at_failure = bits()
-    monkeypatch.setattr(trainer, name, whole)
+    monkeypatch.setattr(BinaryCrossEntropy, name, whole)
     for _ in range(3):  # healthy again, and still nothing may move
         step()
     assert all(map(torch.equal, at_failure, bits()))
@@ -160,15 +166,16 @@ class _Explode(torch.autograd.Function):
 
 def test_the_ema_a_user_gets_never_saw_a_failed_step(tiny_set, tiny_recipe, tmp_path, monkeypatch):
     """The run stops at the next line of its log; what it saved is from before the failure."""
-    whole, calls = trainer.discriminator_loss, []
+    whole, calls = BinaryCrossEntropy.discriminator_loss, []
 
     def loss(*arguments):
         calls.append(1)
-        return whole(*arguments) * (math.nan if len(calls) > 5 else 1)
+        found = whole(*arguments)
+        return found._replace(loss=found.loss * (math.nan if len(calls) > 5 else 1))
 
     straight = with_value(tiny_recipe, "train.images", 32)
     trainer.train(tiny_set, tmp_path / "straight", straight)
-    monkeypatch.setattr(trainer, "discriminator_loss", loss)
+    monkeypatch.setattr(BinaryCrossEntropy, "discriminator_loss", loss)
     with pytest.raises(NonFiniteLossError, match="at step 6"):
         trainer.train(tiny_set, tmp_path / "run", tiny_recipe)
     emas = [

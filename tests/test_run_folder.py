@@ -8,10 +8,12 @@ import torch
 
 from doggan.gan import recorder
 from doggan.gan import state as checkpoint
-from doggan.gan.recorder import END_SECONDS, RunFolder
-from doggan.gan.trainer import new_state, train
+from doggan.gan.recorder import END_SECONDS, Recorder
+from doggan.gan.state import new_state
+from doggan.gan.trainer import train
 from doggan.recipe import with_value
 from doggan.support import files
+from doggan.support.deadline import Deadline
 from doggan.support.errors import DogganError
 from test_history import make_row
 
@@ -85,7 +87,7 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_says_what_it_needs(
 def test_everything_is_there_from_the_first_moment_on(tiny_set, tiny_recipe, tmp_path):
     state = new_state(tiny_set, tiny_recipe, CPU, "fp32")
     folder = tmp_path / "run"
-    run = RunFolder(folder, tiny_recipe, {"torch": "1"}, tiny_set, state)
+    run = Recorder(folder, tiny_recipe, {"torch": "1"}, tiny_set, state, Deadline(None))
     for name in (
         "recipe.toml",
         "environment.json",
@@ -103,13 +105,13 @@ def test_pictures_of_the_course_are_drawn_as_it_doubles_and_at_the_end(
     tiny_set, tiny_recipe, tmp_path, monkeypatch
 ):
     drawn = []
-    whole = RunFolder.draw_course
+    whole = Recorder.draw_course
 
     def draw_course(self):
         drawn.append(len(self.history.rows))
         whole(self)
 
-    monkeypatch.setattr(RunFolder, "draw_course", draw_course)
+    monkeypatch.setattr(Recorder, "draw_course", draw_course)
     recipe = with_value(tiny_recipe, "train.interval_images", 8)
     train(tiny_set, tmp_path / "run", with_value(recipe, "train.images", 72))
     assert drawn == [0, 1, 3, 7, 9]
@@ -134,7 +136,7 @@ def test_what_closing_will_take_grows_with_the_slowest_save(
     monkeypatch.setattr(recorder, "time", SimpleNamespace(perf_counter=lambda: now[0]))
     for what, name in (("checkpoint", "save_checkpoint"), ("gif", "save_gif")):
         monkeypatch.setattr(recorder, name, taking(what, getattr(recorder, name)))
-    run = RunFolder(tmp_path / "run", tiny_recipe, {}, tiny_set, state)
+    run = Recorder(tmp_path / "run", tiny_recipe, {}, tiny_set, state, Deadline(None))
     assert run.closing_seconds == 5 + 2 * 3 + END_SECONDS
     takes["checkpoint"], takes["gif"] = 7.0, 4.0
     run.save(state, row)

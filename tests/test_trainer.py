@@ -14,11 +14,13 @@ from doggan.data.imageset import ImageSet
 from doggan.gan import state as checkpoint
 from doggan.gan import trainer
 from doggan.gan.generator_file import load_generator
+from doggan.gan.losses import BinaryCrossEntropy
 from doggan.gan.monitor import NonFiniteLossError
-from doggan.gan.recorder import RunFolder
+from doggan.gan.recorder import Recorder
 from doggan.gan.sampler import sample_seeds
-from doggan.gan.state import load_checkpoint
-from doggan.gan.trainer import new_state, train
+from doggan.gan.state import load_checkpoint, new_state
+from doggan.gan.steps import Steps
+from doggan.gan.trainer import train
 from doggan.recipe import load_recipe, recipe_from_toml, with_value
 from doggan.support.deadline import Deadline
 from doggan.support.device import set_determinism
@@ -102,7 +104,7 @@ def test_an_interval_is_not_begun_when_its_save_leaves_no_time_to_close(
     # A step takes 1 s, a save 10 s, pictures nothing; the deadline is 30 s after the start.
     clock = Clock()
     recipe = with_value(with_value(tiny_recipe, "train.images", 800), "train.interval_images", 64)
-    whole = RunFolder._save, trainer.generator_step
+    whole = Recorder._save, Steps.train_generator
 
     def save(self, *arguments):
         whole[0](self, *arguments)
@@ -112,9 +114,9 @@ def test_an_interval_is_not_begun_when_its_save_leaves_no_time_to_close(
         clock.now += 1
         return whole[1](*arguments)
 
-    monkeypatch.setattr(RunFolder, "_save", save)
-    monkeypatch.setattr(RunFolder, "closing_seconds", 10.0)
-    monkeypatch.setattr(trainer, "generator_step", step)
+    monkeypatch.setattr(Recorder, "_save", save)
+    monkeypatch.setattr(Recorder, "closing_seconds", 10.0)
+    monkeypatch.setattr(Steps, "train_generator", step)
     deadline = Deadline(36.0, clock)
     result = train(tiny_set, tmp_path / "run", recipe, deadline=deadline)
     # 10 s for the first save, 8 for the steps; an interval's save and another would end at 38.
@@ -159,13 +161,13 @@ def test_a_signal_ends_a_run_cleanly(tiny_set, tiny_recipe, tmp_path, number):
 def test_a_loss_that_is_no_number_stops_before_the_step(
     tiny_set, tiny_recipe, tmp_path, monkeypatch
 ):
-    real_loss, calls = trainer.generator_loss, []
+    whole, calls = BinaryCrossEntropy.generator_loss, []
 
-    def loss(logits):
+    def loss(*arguments):
         calls.append(1)
-        return real_loss(logits) * (float("nan") if len(calls) == 6 else 1)
+        return whole(*arguments) * (float("nan") if len(calls) == 6 else 1)
 
-    monkeypatch.setattr(trainer, "generator_loss", loss)
+    monkeypatch.setattr(BinaryCrossEntropy, "generator_loss", loss)
     with pytest.raises(NonFiniteLossError, match=r"at step 6, after 40 images.*generator's nan"):
         train(tiny_set, tmp_path / "run", tiny_recipe)
     assert len(calls) < 6 + trainer.LOG_STEPS  # it is looked at with the next line of the log

@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy, interpolate
 from doggan.data.idx import find_idx, read_idx
 from doggan.gan.generator_file import load_generator
 from doggan.gan.networks import Generator
-from doggan.gan.sampler import labels_for, latents, sample
+from doggan.gan.sampler import labels_in_turn, latents, sample
 from doggan.support.device import choose_device
 from doggan.support.errors import DogganError, InputError
 
@@ -125,7 +125,7 @@ def judge(
 ) -> Judgement:
     """What `classifier` finds in the generator's images of `count` seeds, from `seed` on."""
     seeds = range(seed, seed + count)
-    asked = labels_for(seeds, generator.label_count) if generator.conditional else None
+    asked = labels_in_turn(seeds, generator.label_count) if generator.conditional else None
     images = np.concatenate(list(sample(generator, latents(seeds, generator.latent), asked)))
     device = next(classifier.parameters()).device
     confidence, label = classify(classifier, to_inputs(images).to(device)).max(1)

@@ -6,52 +6,79 @@ overridden with `section.key=value`. There is no other configuration.
 
 import difflib
 import json
+import pkgutil
 import tomllib
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from importlib import resources
 from pathlib import Path
+from typing import Any, ClassVar
 
 from doggan.competition import IMAGES, SIDE_PX
 from doggan.support.errors import InputError
+from doggan.support.tables import choose
 
-CROP_POLICIES = ("square", "tight", "full", "four")
-ARCHITECTURES = ("dcgan", "dense")
-UPSAMPLINGS = ("transposed", "nearest")
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 MIN_SIDE_PX, MAX_SIDE_PX = 16, 128
 
 
-def _require(condition: bool, key: str, value: object, expected: str) -> None:
-    if not condition:
-        raise InputError(f"{key} is {value!r}; expected {expected}")
+def within(default: Any, fits: Callable[[Any], bool], expected: str) -> Any:
+    """A field whose values must pass `fits`; `expected` says in an error which do."""
+
+    def check(key: str, value: object) -> None:
+        if not fits(value):
+            raise InputError(f"{key} is {value!r}; expected {expected}")
+
+    return field(default=default, metadata={"check": check})
 
 
-def _one_of(values: Iterable[object]) -> str:
-    return "one of " + ", ".join(str(value) for value in values)
+def at_least(least: float, default: Any) -> Any:
+    """A field whose values are `least` or more."""
+    return within(default, lambda value: value >= least, f"{least} or more")
+
+
+def between(least: float, most: float, default: Any) -> Any:
+    """A field whose values lie from `least` to `most`, both included."""
+    return within(default, lambda value: least <= value <= most, f"{least:,} to {most:,}")
+
+
+def name_in(table: str, default: str) -> Any:
+    """A field whose values are the names of `table`, given as `module:TABLE`.
+
+    The table stands in a room above this one, so it is looked up only when a recipe is checked.
+    """
+
+    def check(key: str, value: str) -> None:
+        choose(pkgutil.resolve_name(table), value, key)
+
+    return field(default=default, metadata={"check": check})
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataRecipe:
-    """How photos become square images."""
+class _Section:
+    """Values that are checked as they are set, each by the check that stands beside it."""
 
-    crop: str = "square"
-    side_px: int = SIDE_PX
-    min_box_side_px: float = 16
-    max_box_aspect: float = 4.0
+    prefix: ClassVar[str] = ""
 
     def __post_init__(self):
-        _require(self.crop in CROP_POLICIES, "data.crop", self.crop, _one_of(CROP_POLICIES))
-        fits = MIN_SIDE_PX <= self.side_px <= MAX_SIDE_PX
-        _require(fits, "data.side_px", self.side_px, f"{MIN_SIDE_PX} to {MAX_SIDE_PX}")
-        _require(
-            self.min_box_side_px >= 0, "data.min_box_side_px", self.min_box_side_px, "0 or more"
-        )
-        _require(self.max_box_aspect >= 1, "data.max_box_aspect", self.max_box_aspect, "1 or more")
+        for item in fields(self):
+            if "check" in item.metadata:
+                item.metadata["check"](self.prefix + item.name, getattr(self, item.name))
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworksRecipe:
+class DataRecipe(_Section):
+    """How photos become square images."""
+
+    prefix: ClassVar[str] = "data."
+
+    crop: str = name_in("doggan.data.crops:CROPS", "square")
+    side_px: int = between(MIN_SIDE_PX, MAX_SIDE_PX, SIDE_PX)
+    min_box_side_px: float = at_least(0, 16.0)
+    max_box_aspect: float = at_least(1, 4.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworksRecipe(_Section):
     """Generator and discriminator; the side, the channels and the labels are those of the set.
 
     `latent` is the length of z. The widths are channels at the finest feature map of each half of
@@ -59,79 +86,59 @@ class NetworksRecipe:
     `dcgan` doubles its maps. `conditional` networks are told the label.
     """
 
-    architecture: str = "dcgan"
-    upsampling: str = "transposed"
-    conditional: bool = False
-    latent: int = 128
-    generator_width: int = 64
-    discriminator_width: int = 64
+    prefix: ClassVar[str] = "networks."
 
-    def __post_init__(self):
-        for name, known in (("architecture", ARCHITECTURES), ("upsampling", UPSAMPLINGS)):
-            value = getattr(self, name)
-            _require(value in known, f"networks.{name}", value, _one_of(known))
-        for name in ("latent", "generator_width", "discriminator_width"):
-            value = getattr(self, name)
-            _require(1 <= value <= 4096, f"networks.{name}", value, "1 to 4096")
+    architecture: str = name_in("doggan.gan.networks:ARCHITECTURES", "dcgan")
+    upsampling: str = name_in("doggan.gan.networks:UPSAMPLINGS", "transposed")
+    conditional: bool = False
+    latent: int = between(1, 4096, 128)
+    generator_width: int = between(1, 4096, 64)
+    discriminator_width: int = between(1, 4096, 64)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainRecipe:
+class TrainRecipe(_Section):
     """The training loop: lengths are counted in real images shown, so batch size is free."""
 
-    images: int = 12_000_000
-    interval_images: int = 20_000
-    batch_size: int = 32
-    learning_rate_generator: float = 5e-4
-    learning_rate_discriminator: float = 5e-4
-    beta1: float = 0.3
-    beta2: float = 0.999
-    real_label: float = 0.9
-    ema_half_life_images: float = 20_000
+    prefix: ClassVar[str] = "train."
+
+    images: int = at_least(1, 12_000_000)
+    interval_images: int = at_least(1, 20_000)
+    batch_size: int = at_least(2, 32)
+    loss: str = name_in("doggan.gan.losses:LOSSES", "bce")
+    learning_rate_generator: float = within(5e-4, lambda rate: 0 < rate < 1, "0 to 1")
+    learning_rate_discriminator: float = within(5e-4, lambda rate: 0 < rate < 1, "0 to 1")
+    beta1: float = within(0.3, lambda beta: 0 <= beta < 1, "0 to 1")
+    beta2: float = within(0.999, lambda beta: 0 <= beta < 1, "0 to 1")
+    real_label: float = within(0.9, lambda label: 0.5 < label <= 1, "0.5 to 1")
+    ema_half_life_images: float = at_least(0, 20_000.0)
     flip: bool = True
-    precision: str = "auto"
+    precision: str = name_in("doggan.support.device:PRECISIONS", "auto")
     deterministic: bool = False
 
-    def __post_init__(self):
-        for name in ("images", "interval_images"):
-            _require(getattr(self, name) >= 1, f"train.{name}", getattr(self, name), "1 or more")
-        _require(self.batch_size >= 2, "train.batch_size", self.batch_size, "2 or more")
-        for name in ("learning_rate_generator", "learning_rate_discriminator"):
-            _require(0 < getattr(self, name) < 1, f"train.{name}", getattr(self, name), "0 to 1")
-        for name in ("beta1", "beta2"):
-            _require(0 <= getattr(self, name) < 1, f"train.{name}", getattr(self, name), "0 to 1")
-        _require(0.5 < self.real_label <= 1, "train.real_label", self.real_label, "0.5 to 1")
-        half_life = self.ema_half_life_images
-        _require(half_life >= 0, "train.ema_half_life_images", half_life, "0 or more")
-        _require(
-            self.precision in PRECISIONS, "train.precision", self.precision, _one_of(PRECISIONS)
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
-class SubmissionRecipe:
+class SubmissionRecipe(_Section):
     """What goes into the zip."""
 
-    count: int = IMAGES
-    truncation: float = 1.0
+    prefix: ClassVar[str] = "submission."
 
-    def __post_init__(self):
-        _require(1 <= self.count <= 1_000_000, "submission.count", self.count, "1 to 1,000,000")
-        _require(0 <= self.truncation <= 2, "submission.truncation", self.truncation, "0 to 2")
+    count: int = between(1, 1_000_000, IMAGES)
+    truncation: float = between(0, 2, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Recipe(_Section):
     """One run, whole."""
 
-    seed: int = 0
-    data: DataRecipe = DataRecipe()
-    networks: NetworksRecipe = NetworksRecipe()
-    train: TrainRecipe = TrainRecipe()
-    submission: SubmissionRecipe = SubmissionRecipe()
+    seed: int = within(0, lambda seed: 0 <= seed < 2**32, "0 to 4294967295")
+    data: DataRecipe = field(default_factory=DataRecipe)
+    networks: NetworksRecipe = field(default_factory=NetworksRecipe)
+    train: TrainRecipe = field(default_factory=TrainRecipe)
+    submission: SubmissionRecipe = field(default_factory=SubmissionRecipe)
 
-    def __post_init__(self):
-        _require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 4294967295")
+
+_TYPE_NAMES = {int: "whole number", float: "number", bool: "true or false", str: "text"}
 
 
 def load_recipe(name_or_file: str, overrides: Iterable[str] = ()) -> Recipe:
@@ -200,17 +207,12 @@ def with_value(recipe: Recipe, key: str, value: object) -> Recipe:
     return replace(recipe, **{section: changed}) if section else changed
 
 
-_TYPE_NAMES = {int: "whole number", float: "number", bool: "true or false", str: "text"}
-
-
 def _keys(recipe: Recipe) -> list[str]:
     keys = []
-    for field in fields(recipe):
-        value = getattr(recipe, field.name)
-        if is_dataclass(value):
-            keys += [f"{field.name}.{inner.name}" for inner in fields(value)]
-        else:
-            keys.append(field.name)
+    for item in fields(recipe):
+        value = getattr(recipe, item.name)
+        sections = fields(value) if is_dataclass(value) else ()
+        keys += [f"{item.name}.{inner.name}" for inner in sections] or [item.name]
     return keys
 
 

@@ -104,7 +104,7 @@ def sample(args: argparse.Namespace, say: Say) -> Outcome:
     seeds = range(first := args.seed or 0, first + count)
     drawn = range(first, first + count + 1) if args.interpolate else seeds
     z = sampler.latents(drawn, generator.latent, truncation=args.truncation, by=args.truncation_by)
-    labels = sampler.labels_of(generator, seeds, args.label)
+    labels = sampler.labels_asked_for(generator, seeds, args.label)
     out = args.out or _beside(args.run_folder, "sample.png")
     as_gif = out.suffix.lower() == ".gif"
     if args.noise is not None:

@@ -3,12 +3,12 @@
 import argparse
 from pathlib import Path
 
-from doggan.recipe import CROP_POLICIES
 from doggan.support.deadline import parse_duration
 from doggan.support.errors import InputError
 
 JUDGES = ("auto", "inception", "efficientnet-lite0")
 MAX_TRUNCATIONS = 100
+CROP_POLICIES = ("square", "tight", "full", "four")
 
 
 def add_sources(parser: argparse.ArgumentParser) -> None:

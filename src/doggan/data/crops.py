@@ -14,6 +14,7 @@ from doggan.recipe import DataRecipe
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 import albumentations as A
 
+CROPS = {"square": 0, "tight": 0, "full": 0, "four": 0}
 MAX_PHOTO_PIXELS = 100_000_000
 WIDE_SQUARE = 1.25  # side of the wide square of `four`, in sides of the grown square
 _EXIF_ORIENTATION = 0x0112

@@ -45,3 +45,7 @@ def modes_collapsed(rows: list[dict]) -> str | None:
         f"from {most:.1f} at best. Look at the grids; a lower learning rate or an earlier "
         "checkpoint may help"
     )
+
+
+# What a training is watched for: each is given the history and gives a warning or None.
+WARNINGS = (discriminator_collapsed, modes_collapsed)

@@ -1,16 +1,77 @@
-"""What each half of the GAN minimises, on fp32 logits [N]."""
+"""What each half of the GAN minimises: a table of losses.
+
+A loss is made from the recipe's training section and given both networks and the images, so that
+gradient penalties and losses of pairs fit without a change to the loop.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 import torch
+from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-
-def discriminator_loss(real: torch.Tensor, fake: torch.Tensor, real_label: float) -> torch.Tensor:
-    """Binary cross-entropy, reals towards `real_label` (one-sided smoothing, Salimans et al. 2016,
-    arXiv:1606.03498) and fakes towards 0."""
-    real_loss = binary_cross_entropy_with_logits(real, torch.full_like(real, real_label))
-    return real_loss + binary_cross_entropy_with_logits(fake, torch.zeros_like(fake))
+from doggan.recipe import TrainRecipe
 
 
-def generator_loss(fake: torch.Tensor) -> torch.Tensor:
-    """The non-saturating loss: binary cross-entropy of fakes towards 1 (Goodfellow et al. 2014)."""
-    return binary_cross_entropy_with_logits(fake, torch.ones_like(fake))
+class DiscriminatorLoss(NamedTuple):
+    """The loss [], and the logits [N] that it comes from, positive for real: all fp32."""
+
+    loss: torch.Tensor
+    real_logits: torch.Tensor
+    fake_logits: torch.Tensor
+
+
+class Loss(Protocol):
+    """Both losses of one kind.
+
+    `real` and `fake` are images [N, C, H, W] in [-1, 1] with the same `labels` [N] int64. Networks
+    run under autocast here, so logits are brought to fp32 before anything is computed of them.
+    """
+
+    def discriminator_loss(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        real: torch.Tensor,
+        fake: torch.Tensor,
+        labels: torch.Tensor,
+    ) -> DiscriminatorLoss:
+        """What the discriminator minimises; `fake` is detached from the generator."""
+
+    def generator_loss(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        real: torch.Tensor,
+        fake: torch.Tensor,
+        labels: torch.Tensor,
+    ) -> torch.Tensor:
+        """What the generator minimises, [] fp32, through `fake`; D's weights want no gradient."""
+
+
+class BinaryCrossEntropy:
+    """The GAN of Goodfellow et al. 2014 (arXiv:1406.2661), G's loss in its non-saturating form.
+
+    Reals go towards `train.real_label` (one-sided smoothing, Salimans et al. 2016,
+    arXiv:1606.03498), fakes towards 0 for D and towards 1 for G.
+    """
+
+    def __init__(self, recipe: TrainRecipe):
+        self._real_label = recipe.real_label
+
+    def discriminator_loss(self, generator, discriminator, real, fake, labels):
+        real_logits = discriminator(real, labels).float()
+        fake_logits = discriminator(fake, labels).float()
+        loss = _towards(self._real_label, real_logits) + _towards(0.0, fake_logits)
+        return DiscriminatorLoss(loss, real_logits, fake_logits)
+
+    def generator_loss(self, generator, discriminator, real, fake, labels):
+        return _towards(1.0, discriminator(fake, labels).float())
+
+
+def _towards(label: float, logits: torch.Tensor) -> torch.Tensor:
+    return binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
+
+
+LOSSES: dict[str, Callable[[TrainRecipe], Loss]] = {"bce": BinaryCrossEntropy}

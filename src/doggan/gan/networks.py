@@ -3,11 +3,14 @@
 Both take any side from 16 to 128, grey or colour, and, where the recipe says so, a label.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
 from doggan.recipe import MAX_SIDE_PX, MIN_SIDE_PX, NetworksRecipe
 from doggan.support.errors import InputError
+from doggan.support.tables import choose
 
 LABEL_FEATURES = 32  # length of the label's embedding beside z
 # Its initial deviation. As loud as z, 1, it drowns z: all images of a label then become alike.
@@ -23,7 +26,16 @@ class Generator(nn.Module):
 
     label_names: tuple[str, ...] = ()  # of a conditional one that was loaded from its file
 
-    def __init__(self, recipe: NetworksRecipe, side: int, channels: int, label_count: int):
+    def __init__(
+        self,
+        recipe: NetworksRecipe,
+        side: int,
+        channels: int,
+        label_count: int,
+        make_layers: Callable[[NetworksRecipe, int, int, int], list[nn.Module]],
+    ):
+        """`make_layers(recipe, inputs, side, channels)` takes [N, inputs, 1, 1] to the images, or
+        to somewhat larger ones, whose middle is taken."""
         super().__init__()
         self.latent, self.side, self.channels = recipe.latent, side, channels
         self.label_count, self.conditional = label_count, recipe.conditional
@@ -32,7 +44,6 @@ class Generator(nn.Module):
             self.embedding = nn.Embedding(label_count, LABEL_FEATURES)
             nn.init.normal_(self.embedding.weight, 0.0, LABEL_DEVIATION)
             inputs += LABEL_FEATURES
-        make_layers = _dense_generator if recipe.architecture == "dense" else _dcgan_generator
         self.layers = nn.Sequential(*make_layers(recipe, inputs, side, channels))
 
     def forward(self, z: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
@@ -51,14 +62,20 @@ class Discriminator(nn.Module):
     the label's embedding: the projection of Miyato & Koyama 2018 (arXiv:1802.05637).
     """
 
-    def __init__(self, recipe: NetworksRecipe, side: int, channels: int, label_count: int):
+    def __init__(
+        self,
+        recipe: NetworksRecipe,
+        label_count: int,
+        features: list[nn.Module],
+        feature_count: int,
+        head: nn.Module,
+    ):
+        """`features` take the images to `feature_count` numbers each, `head` takes those to one."""
         super().__init__()
         self.conditional = recipe.conditional
-        dense = recipe.architecture == "dense"
-        make_layers = _dense_discriminator if dense else _dcgan_discriminator
-        self.layers = nn.Sequential(*make_layers(recipe, side, channels))
+        self.layers = nn.Sequential(*features, head)
         if self.conditional:
-            self.embedding = nn.Embedding(label_count, self.layers[-1].weight.numel())
+            self.embedding = nn.Embedding(label_count, feature_count)
             nn.init.normal_(self.embedding.weight, 0.0, 0.02)
 
     def forward(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
@@ -72,7 +89,7 @@ class Discriminator(nn.Module):
 
 def make_networks(
     recipe: NetworksRecipe, *, side: int, channels: int, label_count: int, seed: int
-) -> tuple[Generator, Discriminator]:
+) -> tuple[nn.Module, nn.Module]:
     """The two networks with seeded initial weights; side, channels and label_count are the set's.
 
     Raises InputError for a side outside MIN_SIDE_PX to MAX_SIDE_PX.
@@ -81,11 +98,27 @@ def make_networks(
         raise InputError(
             f"the networks make images of side {MIN_SIDE_PX} to {MAX_SIDE_PX}; the set's are {side}"
         )
+    make = choose(ARCHITECTURES, recipe.architecture, "networks.architecture")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        generator = Generator(recipe, side, channels, label_count)
-        discriminator = Discriminator(recipe, side, channels, label_count)
-        return generator.apply(_initialise), discriminator.apply(_initialise)
+        return make(recipe, side, channels, label_count)
+
+
+def _dcgan(
+    recipe: NetworksRecipe, side: int, channels: int, label_count: int
+) -> tuple[Generator, Discriminator]:
+    planes, doublings = recipe.discriminator_width, _doublings(side)
+    generator = Generator(recipe, side, channels, label_count, _dcgan_generator)
+    # Strided convolutions to a small map; batch norm on all but the first.
+    features = [nn.Conv2d(channels, planes, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
+    for _ in range(doublings - 1):
+        features += [nn.Conv2d(planes, planes * 2, 4, 2, 1, bias=False)]
+        features += [nn.BatchNorm2d(planes * 2), nn.LeakyReLU(0.2, inplace=True)]
+        planes *= 2
+    smallest = side >> doublings
+    head = nn.Conv2d(planes, 1, smallest, 1, 0)
+    discriminator = Discriminator(recipe, label_count, features, planes * smallest**2, head)
+    return generator.apply(_initialise), discriminator.apply(_initialise)
 
 
 def _dcgan_generator(
@@ -95,37 +128,40 @@ def _dcgan_generator(
 
     Where no doubling leads to `side`, the result is larger by a few pixels, to be cropped.
     """
+    double = choose(UPSAMPLINGS, recipe.upsampling, "networks.upsampling")
     doublings = _doublings(side)
     planes = recipe.generator_width << (doublings - 1)
     smallest = -(-side >> doublings)  # side / 2^doublings, rounded up: 4 to 8
     layers = [nn.ConvTranspose2d(inputs, planes, smallest, 1, 0, bias=False)]
     for _ in range(doublings - 1):
         layers += [nn.BatchNorm2d(planes), nn.ReLU(inplace=True)]
-        layers += _double(recipe.upsampling, planes, planes // 2, bias=False)
+        layers += double(planes, planes // 2, bias=False)
         planes //= 2
     layers += [nn.BatchNorm2d(planes), nn.ReLU(inplace=True)]
-    return [*layers, *_double(recipe.upsampling, planes, channels, bias=True), nn.Tanh()]
+    return [*layers, *double(planes, channels, bias=True), nn.Tanh()]
 
 
-def _double(upsampling: str, planes: int, planes_out: int, bias: bool) -> list[nn.Module]:
+def _transposed(planes: int, planes_out: int, bias: bool) -> list[nn.Module]:
     """[N, planes, H, W] -> [N, planes_out, 2H, 2W]."""
-    if upsampling == "transposed":
-        return [nn.ConvTranspose2d(planes, planes_out, 4, 2, 1, bias=bias)]
-    return [
-        nn.Upsample(scale_factor=2, mode="nearest"),
-        nn.Conv2d(planes, planes_out, 3, 1, 1, bias=bias),
-    ]
+    return [nn.ConvTranspose2d(planes, planes_out, 4, 2, 1, bias=bias)]
 
 
-def _dcgan_discriminator(recipe: NetworksRecipe, side: int, channels: int) -> list[nn.Module]:
-    """Strided convolutions to a small map, batch norm (but on the first) and leaky ReLU between."""
-    planes, doublings = recipe.discriminator_width, _doublings(side)
-    layers = [nn.Conv2d(channels, planes, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
-    for _ in range(doublings - 1):
-        layers += [nn.Conv2d(planes, planes * 2, 4, 2, 1, bias=False)]
-        layers += [nn.BatchNorm2d(planes * 2), nn.LeakyReLU(0.2, inplace=True)]
-        planes *= 2
-    return [*layers, nn.Conv2d(planes, 1, side >> doublings, 1, 0)]
+def _nearest(planes: int, planes_out: int, bias: bool) -> list[nn.Module]:
+    """[N, planes, H, W] -> [N, planes_out, 2H, 2W]."""
+    enlarge = nn.Upsample(scale_factor=2, mode="nearest")
+    return [enlarge, nn.Conv2d(planes, planes_out, 3, 1, 1, bias=bias)]
+
+
+def _dense(
+    recipe: NetworksRecipe, side: int, channels: int, label_count: int
+) -> tuple[Generator, Discriminator]:
+    generator = Generator(recipe, side, channels, label_count, _dense_generator)
+    # Three hidden layers, each half as wide as the one before.
+    features, inputs = [nn.Flatten()], channels * side**2
+    for units in (recipe.discriminator_width << power for power in (2, 1, 0)):
+        features += [nn.Linear(inputs, units), nn.LeakyReLU(0.2, inplace=True)]
+        inputs = units
+    return generator, Discriminator(recipe, label_count, features, inputs, nn.Linear(inputs, 1))
 
 
 def _dense_generator(
@@ -142,15 +178,6 @@ def _dense_generator(
         inputs = units
     shape = (channels, side, side)
     return [*layers, nn.Linear(inputs, channels * side**2), nn.Tanh(), nn.Unflatten(1, shape)]
-
-
-def _dense_discriminator(recipe: NetworksRecipe, side: int, channels: int) -> list[nn.Module]:
-    """Three hidden layers, each half as wide as the one before."""
-    layers, inputs = [nn.Flatten()], channels * side**2
-    for units in (recipe.discriminator_width << power for power in (2, 1, 0)):
-        layers += [nn.Linear(inputs, units), nn.LeakyReLU(0.2, inplace=True)]
-        inputs = units
-    return [*layers, nn.Linear(inputs, 1)]
 
 
 def _initialise(module: nn.Module) -> None:
@@ -172,3 +199,9 @@ def _required(labels: torch.Tensor | None) -> torch.Tensor:
     if labels is None:
         raise ValueError("a conditional network needs labels")
     return labels
+
+
+# Given the recipe and the set's side, channels and number of labels, an architecture makes the
+# generator (with the attributes of Generator) and the discriminator.
+ARCHITECTURES = {"dcgan": _dcgan, "dense": _dense}
+UPSAMPLINGS = {"transposed": _transposed, "nearest": _nearest}

@@ -1,4 +1,4 @@
-"""A run's folder: what is written there at every interval, and how long that takes."""
+"""What a training shows and keeps: its bar, its warnings, and its folder, interval by interval."""
 
 import math
 import time
@@ -8,12 +8,15 @@ import numpy as np
 
 from doggan.data.imageset import ImageSet
 from doggan.gan.generator_file import save_generator
+from doggan.gan.health import WARNINGS
 from doggan.gan.history import History, save_curves
 from doggan.gan.pictures import make_grid, save_gif, save_picture
+from doggan.gan.progress import ProgressBar
 from doggan.gan.run_folder import CURVES, ENVIRONMENT, GRIDS, PROGRESS, RECIPE, remove_partials
-from doggan.gan.sampler import labels_for, latents, sample
+from doggan.gan.sampler import labels_in_turn, latents, sample
 from doggan.gan.state import TrainingState, save_checkpoint
 from doggan.recipe import Recipe, recipe_to_toml
+from doggan.support.deadline import Deadline
 from doggan.support.files import write_json, write_text
 
 GRID_COLUMNS, GRID_ROWS = 10, 5
@@ -21,8 +24,8 @@ SEEDS = range(GRID_COLUMNS * GRID_ROWS)
 END_SECONDS = 1.0  # the interpreter takes about so long to put away what PyTorch has loaded
 
 
-class RunFolder:
-    """Writes what a run leaves, and knows how long the last writing will take."""
+class Recorder:
+    """Shows a training and writes its folder, and knows how long the last writing will take."""
 
     def __init__(
         self,
@@ -31,6 +34,7 @@ class RunFolder:
         environment: dict,
         imageset: ImageSet,
         state: TrainingState,
+        deadline: Deadline,
     ):
         """Starts the folder, or goes on with it: everything is there from the first moment on."""
         remove_partials(folder)
@@ -41,9 +45,11 @@ class RunFolder:
         self._z = latents(SEEDS, recipe.networks.latent)
         self._save_seconds = self._picture_seconds = 0.0
         self._drawn_rows = -1
+        self._warned = set()
         save_curves(self.history.rows, folder / CURVES)  # what is loaded once is not measured
         self._save(state)
         self.draw_course()
+        self._bar = ProgressBar(recipe.train.images, deadline)
 
     @property
     def closing_seconds(self) -> float:
@@ -53,17 +59,27 @@ class RunFolder:
         # ones cost at most twice those before.
         return self._save_seconds + 2 * self._picture_seconds + END_SECONDS
 
+    def show(self, row: dict) -> None:
+        """Moves the bar."""
+        self._bar.show(row)
+
     def save(self, state: TrainingState, row: dict) -> None:
         """Writes the grid, the generator, the history and the checkpoint, and now and then the
-        pictures of the whole course."""
+        pictures of the whole course; warns, once each, of a collapse."""
         self._save(state, row)
-        if math.log2(len(self.history.rows) + 1).is_integer():
+        rows = self.history.rows
+        if math.log2(len(rows) + 1).is_integer():
             self.draw_course()
+        for warning in WARNINGS:
+            words = warning(rows)
+            if words and warning not in self._warned:
+                self._warned.add(warning)
+                self._bar.warn(words)
 
     def _save(self, state: TrainingState, row: dict | None = None) -> None:
         started = time.perf_counter()
         network = state.ema.network
-        labels = labels_for(SEEDS, network.label_count) if network.conditional else None
+        labels = labels_in_turn(SEEDS, network.label_count) if network.conditional else None
         images = next(sample(network, self._z, labels))
         grid = make_grid(images, GRID_COLUMNS)
         save_picture(grid, self._folder / GRIDS / f"{state.images_seen:09d}.png")
@@ -87,7 +103,23 @@ class RunFolder:
         self._drawn_rows = len(self.history.rows)
 
     def close(self) -> None:
-        """Draws the last pictures and ends the history."""
+        """Draws the last pictures, and ends the history and the bar."""
         if self._drawn_rows < len(self.history.rows):
             self.draw_course()
         self.history.close()
+        self._bar.close()
+
+
+class NoRecorder:
+    """What the other processes of a training have in a Recorder's place: it does nothing."""
+
+    closing_seconds = 0.0
+
+    def show(self, row: dict) -> None:
+        """Shows nothing."""
+
+    def save(self, state: TrainingState, row: dict) -> None:
+        """Saves nothing."""
+
+    def close(self) -> None:
+        """Has nothing to close."""

@@ -30,22 +30,22 @@ def latents(
     return z * truncation if by == "scale" else z
 
 
-def labels_for(seeds: Sequence[int], label_count: int) -> torch.Tensor:
+def labels_in_turn(seeds: Sequence[int], label_count: int) -> torch.Tensor:
     """One label a seed: [len(seeds)] int64, evenly by turns, so seed i has i mod label_count."""
     return torch.tensor([seed % label_count for seed in seeds])
 
 
-def labels_of(
+def labels_asked_for(
     generator: Generator, seeds: Sequence[int], wanted: str | None
 ) -> torch.Tensor | None:
-    """The labels for `seeds`: those of `labels_for`, or all the `wanted` one.
+    """The labels for `seeds`: those of `labels_in_turn`, or all the `wanted` one.
 
     None where the generator is unconditional. Raises InputError where a label is wanted of such
     a one, or it has none of that name.
     """
     if generator.conditional:
         if wanted is None:
-            return labels_for(seeds, generator.label_count)
+            return labels_in_turn(seeds, generator.label_count)
         return torch.full((len(seeds),), find_label(generator.label_names, wanted))
     if wanted is not None:
         raise InputError(
@@ -87,7 +87,7 @@ def sample(
     """
     device = next(generator.parameters()).device
     if generator.conditional and labels is None:
-        labels = labels_for(range(len(z)), generator.label_count)
+        labels = labels_in_turn(range(len(z)), generator.label_count)
     for start in range(0, len(z), BATCH):
         part = slice(start, start + BATCH)
         with torch.inference_mode():
@@ -101,12 +101,12 @@ def sample_seeds(
 ) -> Iterator[np.ndarray]:
     """The images of `seeds`, in order, as batches [n, H, W, C] uint8; z is scaled.
 
-    Of a conditional generator, each with the label that `labels_for` has for its seed.
+    Of a conditional generator, each with the label that `labels_in_turn` has for its seed.
     """
     for start in range(0, len(seeds), BATCH):
         batch = seeds[start : start + BATCH]
         z = latents(batch, generator.latent, truncation=truncation)
-        labels = labels_for(batch, generator.label_count) if generator.conditional else None
+        labels = labels_in_turn(batch, generator.label_count) if generator.conditional else None
         yield from sample(generator, z, labels)
 
 

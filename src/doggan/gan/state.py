@@ -1,4 +1,4 @@
-"""A training state, saved whole and loaded whole."""
+"""All that a training's next step depends on: made, saved whole and loaded whole."""
 
 import pickle
 import zipfile
@@ -8,7 +8,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from doggan.data.imageset import ImageSet
 from doggan.gan.ema import EMA
+from doggan.gan.networks import make_networks
 from doggan.gan.run_folder import CHECKPOINT, RECIPE
 from doggan.recipe import Recipe, SubmissionRecipe, recipe_from_toml, recipe_to_toml
 from doggan.support.errors import DogganError, InputError
@@ -32,7 +34,8 @@ class TrainingState:
     seconds: float = 0.0
     skipped_steps: int = 0
 
-    def _parts(self) -> dict[str, object]:
+    def parts(self) -> dict[str, object]:
+        """What has a state_dict, by its name in a checkpoint."""
         return {
             "generator": self.generator,
             "discriminator": self.discriminator,
@@ -46,12 +49,41 @@ class TrainingState:
 _COUNTERS = ("images_seen", "seconds", "skipped_steps")
 
 
+def new_state(
+    imageset: ImageSet, recipe: Recipe, device: torch.device, precision: str
+) -> TrainingState:
+    """The state before the first step, on the device; the networks' shapes are the set's."""
+    _, side, _, channels = imageset.images.shape
+    label_count = len(imageset.label_names)
+    generator, discriminator = (
+        network.to(device, memory_format=torch.channels_last)
+        for network in make_networks(
+            recipe.networks, side=side, channels=channels, label_count=label_count, seed=recipe.seed
+        )
+    )
+    options = recipe.train
+
+    def adam(network: nn.Module, learning_rate: float) -> torch.optim.Adam:
+        betas = (options.beta1, options.beta2)
+        return torch.optim.Adam(network.parameters(), learning_rate, betas, fused=True)
+
+    return TrainingState(
+        generator=generator,
+        discriminator=discriminator,
+        ema=EMA(generator, options.ema_half_life_images),
+        generator_optimizer=adam(generator, options.learning_rate_generator),
+        discriminator_optimizer=adam(discriminator, options.learning_rate_discriminator),
+        scaler=torch.amp.GradScaler(device.type, enabled=precision == "fp16"),
+        random=torch.Generator(device).manual_seed(recipe.seed),
+    )
+
+
 def save_checkpoint(folder: Path, state: TrainingState, recipe: Recipe, set_sha256: str) -> None:
     """Writes `checkpoint.pt` atomically; the previous one stays good until then.
 
     Raises DogganError, saying how much space it takes, where it cannot be written.
     """
-    content = {name: part.state_dict() for name, part in state._parts().items()}
+    content = {name: part.state_dict() for name, part in state.parts().items()}
     content |= {name: getattr(state, name) for name in _COUNTERS}
     content |= {
         "format": FORMAT_VERSION,
@@ -91,7 +123,7 @@ def load_checkpoint(folder: Path, state: TrainingState, recipe: Recipe, set_sha2
     if content["set_sha256"] != set_sha256:
         raise InputError(f"{path} was trained on another image set; resume with that one")
     try:
-        for name, part in state._parts().items():
+        for name, part in state.parts().items():
             part.load_state_dict(content[name])
         state.random.set_state(content["random"].cpu())
         for name in _COUNTERS:

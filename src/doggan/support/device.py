@@ -10,6 +10,9 @@ import torch
 import doggan
 from doggan.support.errors import InputError
 
+# What a recipe's precision may be; `auto` is resolved by `choose_precision`.
+PRECISIONS = {"auto": None, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
 
 def choose_device(name: str) -> torch.device:
     """The device for `auto`, `cpu` or `cuda`; raises InputError for cuda where there is none."""
@@ -38,8 +41,7 @@ def choose_precision(name: str, device: torch.device) -> str:
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """What runs networks in `fp32`, `bf16` or `fp16`; weights stay in float32."""
-    types = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
-    return torch.autocast(device.type, types[precision], enabled=precision != "fp32")
+    return torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "fp32")
 
 
 def set_determinism(deterministic: bool) -> None:

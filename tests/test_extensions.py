@@ -1,0 +1,108 @@
+"""One of each kind, added from outside into its table alone, and run end to end."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import softplus
+
+from doggan.gan.generator_file import load_generator
+from doggan.gan.history import read_history
+from doggan.gan.losses import LOSSES, DiscriminatorLoss
+from doggan.gan.networks import ARCHITECTURES
+from doggan.gan.sampler import sample_seeds
+from doggan.gan.trainer import train
+from doggan.recipe import recipe_from_toml, recipe_to_toml, with_value
+from doggan.support.errors import InputError
+
+
+class RelativisticWithPenalty:
+    """Pairs real with fake, and holds D's gradient at both small: it needs all that is given."""
+
+    def __init__(self, recipe):
+        self.recipe = recipe
+
+    def discriminator_loss(self, generator, discriminator, real, fake, labels):
+        assert generator.latent == 8
+        real, fake = real.detach().requires_grad_(), fake.detach().requires_grad_()
+        logits = [discriminator(images, labels).float() for images in (real, fake)]
+        gradients = torch.autograd.grad(
+            sum(x.sum() for x in logits), [real, fake], create_graph=True
+        )
+        penalty = sum(gradient.square().sum((1, 2, 3)).mean() for gradient in gradients)
+        loss = softplus(logits[1] - logits[0]).mean() + 0.1 * penalty
+        return DiscriminatorLoss(loss, *(x.detach() for x in logits))
+
+    def generator_loss(self, generator, discriminator, real, fake, labels):
+        logits = [discriminator(images, labels).float() for images in (real, fake)]
+        return softplus(logits[0] - logits[1]).mean()
+
+
+class Blobs(nn.Module):
+    """A generator without any Sequential: a colour an image."""
+
+    label_names = ()
+
+    def __init__(self, recipe, side, channels, label_count):
+        super().__init__()
+        self.latent, self.side, self.channels = recipe.latent, side, channels
+        self.label_count, self.conditional = label_count, False
+        self.colour = nn.Linear(recipe.latent, channels)
+
+    def forward(self, z, labels=None):
+        colour = torch.tanh(self.colour(z))
+        return colour[:, :, None, None].expand(-1, -1, self.side, self.side)
+
+
+class MeanColour(nn.Module):
+    """A discriminator that looks at the mean colour."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+
+    def forward(self, images, labels=None):
+        return images.mean((2, 3)) @ self.weight
+
+
+def blobs(recipe, side, channels, label_count):
+    return Blobs(recipe, side, channels, label_count), MeanColour(channels)
+
+
+def train_and_resume(imageset, recipe, folder):
+    """Trains half of the recipe, the rest after a stop, and samples what came of it."""
+    train(imageset, folder, with_value(recipe, "train.images", 32))
+    assert train(imageset, folder, recipe, resume=True).images == 64
+    generator, loaded = load_generator(folder, torch.device("cpu"))
+    assert loaded == recipe
+    (images,) = sample_seeds(generator, range(4), 1.0)
+    assert images.shape == (4, 64, 64, 3)
+    return generator
+
+
+def test_a_loss(tiny_set, tiny_recipe, tmp_path, monkeypatch):
+    monkeypatch.setitem(LOSSES, "relativistic", RelativisticWithPenalty)
+    recipe = with_value(tiny_recipe, "train.loss", "relativistic")
+    train_and_resume(tiny_set, recipe, tmp_path / "run")
+    train(tiny_set, tmp_path / "bce", tiny_recipe)
+    first, other = (read_history(tmp_path / name)[0] for name in ("run", "bce"))
+    assert first["loss_d"] != other["loss_d"]
+
+
+def test_an_architecture(tiny_set, tiny_recipe, tmp_path, monkeypatch):
+    monkeypatch.setitem(ARCHITECTURES, "blobs", blobs)
+    recipe = with_value(tiny_recipe, "networks.architecture", "blobs")
+    generator = train_and_resume(tiny_set, recipe, tmp_path / "run")
+    assert isinstance(generator, Blobs)
+
+
+@pytest.mark.parametrize(
+    ("key", "table"), [("train.loss", LOSSES), ("networks.architecture", ARCHITECTURES)]
+)
+def test_a_recipe_knows_what_its_table_knows(tiny_recipe, monkeypatch, key, table):
+    with pytest.raises(InputError, match=f"{key} is 'novel'; expected one of {', '.join(table)}"):
+        with_value(tiny_recipe, key, "novel")
+    monkeypatch.setitem(table, "novel", next(iter(table.values())))
+    recipe = with_value(tiny_recipe, key, "novel")
+    assert recipe_from_toml(recipe_to_toml(recipe), "text") == recipe
+    with pytest.raises(InputError, match="the nearest is 'novel'"):
+        with_value(tiny_recipe, key, "novell")
