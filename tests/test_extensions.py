@@ -1,10 +1,15 @@
 """One of each kind, added from outside into its table alone, and run end to end."""
 
+import json
+import sys
+from types import ModuleType
+
 import pytest
 import torch
 from torch import nn
 from torch.nn.functional import softplus
 
+from doggan.cli.main import COMMANDS, main
 from doggan.gan.generator_file import load_generator
 from doggan.gan.history import read_history
 from doggan.gan.losses import LOSSES, DiscriminatorLoss
@@ -106,3 +111,40 @@ def test_a_recipe_knows_what_its_table_knows(tiny_recipe, monkeypatch, key, tabl
     assert recipe_from_toml(recipe_to_toml(recipe), "text") == recipe
     with pytest.raises(InputError, match="the nearest is 'novel'"):
         with_value(tiny_recipe, key, "novell")
+
+
+@pytest.fixture
+def bark(monkeypatch):
+    """A command of somebody else's: its module and a line in the table."""
+
+    def run(args, say):
+        say("woof " * args.times)
+        return {"barks": args.times}, 3
+
+    def add_arguments(parser):
+        parser.add_argument("--times", type=int, default=1)
+
+    module = ModuleType("doggan.cli.bark")
+    module.EXAMPLE, module.add_arguments, module.run = "doggan bark", add_arguments, run
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(COMMANDS, "bark", "say what dogs say")
+
+
+def test_a_command(bark, capsys):
+    assert main(["bark", "--times", "2"]) == 3
+    assert capsys.readouterr().out.strip() == "woof woof"
+    assert main(["bark", "--json"]) == 3
+    assert json.loads(capsys.readouterr().out) == {"barks": 1}
+    for arguments in (["--help"], ["bark", "--help"]):
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        assert stop.value.code == 0
+        assert "ay what dogs say" in capsys.readouterr().out
+
+
+def test_an_unknown_command_names_the_nearest(bark, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["bakr"])
+    assert stop.value.code == 2
+    assert "the command is 'bakr'; expected one of fetch" in (words := capsys.readouterr().err)
+    assert "the nearest is 'bark'" in words

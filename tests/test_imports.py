@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import doggan
+from doggan.cli.main import COMMANDS
 
 PACKAGE = Path(doggan.__file__).parent
 ENTRANCES = ("__init__", "__main__")
@@ -47,9 +50,11 @@ def loaded_by(code):
     return set(output.stdout.splitlines()[-1].split())
 
 
-def test_help_loads_nothing_heavy():
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_loads_nothing_heavy(command):
     loaded = loaded_by(
-        "from doggan.cli.main import main\ntry: main(['run', '--help'])\nexcept SystemExit: pass"
+        "from doggan.cli.main import main\n"
+        f"try: main([{command!r}, '--help'])\nexcept SystemExit: pass"
     )
     assert not loaded & {"torch", "numpy", "scipy", "PIL", "albumentations", "kaggle", "tqdm"}
 

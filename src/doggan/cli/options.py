@@ -1,14 +1,47 @@
-"""Options that several commands share, and the types of what people type."""
+"""What several commands share: options, the types of what people type, and a run's recipe."""
 
 import argparse
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from doggan.support.deadline import parse_duration
 from doggan.support.errors import InputError
 
+if TYPE_CHECKING:
+    from doggan.recipe import Recipe
+    from doggan.scoring.judges import Judge
+
+Say = Callable[[str], None]
+Outcome = tuple[dict, int]  # what --json prints, and the exit code
+
+CROPS = ("square", "tight", "full", "four")
 JUDGES = ("auto", "inception", "efficientnet-lite0")
-MAX_TRUNCATIONS = 100
-CROP_POLICIES = ("square", "tight", "full", "four")
+
+
+def new_command(
+    commands: argparse._SubParsersAction, name: str, what: str
+) -> argparse.ArgumentParser:
+    """The parser of a command, with its help line and without arguments."""
+    description = f"{what[0].upper()}{what[1:]}."
+    form = argparse.RawDescriptionHelpFormatter
+    return commands.add_parser(name, help=what, description=description, formatter_class=form)
+
+
+def fill_command(
+    parser: argparse.ArgumentParser,
+    example: str,
+    add_arguments: Callable[[argparse.ArgumentParser], None],
+    run: Callable[[argparse.Namespace, Say], Outcome] | None,
+) -> None:
+    """Gives a command what its module says of it; one without `run` has commands of its own."""
+    parser.epilog = f"example:\n  {example}"
+    add_arguments(parser)
+    if run is not None:
+        what = "print one JSON object, nothing else"
+        parser.add_argument("--json", action="store_true", help=what)
+        parser.set_defaults(run=run)
 
 
 def add_sources(parser: argparse.ArgumentParser) -> None:
@@ -35,11 +68,12 @@ def add_run_folder(parser: argparse.ArgumentParser) -> None:
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
     """Which recipe, and what to override in it."""
+    from doggan.recipe import recipe_names
+
     parser.add_argument(
         "--recipe",
         metavar="NAME_OR_FILE",
-        help="dogs, demo, mnist-dense, mnist-dcgan, fashion-dense, fashion-dcgan, or a TOML file "
-        "(default dogs)",
+        help=f"{', '.join(recipe_names())}, or a TOML file (default dogs)",
     )
     parser.add_argument(
         "--set",
@@ -59,6 +93,23 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--dry-run", action="store_true", help="show the recipe and stop")
     add_recipe(parser)
+    add_seed(parser)
+    add_device(parser)
+
+
+def add_seed(parser: argparse.ArgumentParser) -> None:
+    """The seed of what is drawn by chance."""
+    parser.add_argument("--seed", type=seed, help="for whatever is drawn by chance (default 0)")
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Where networks compute."""
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="for whatever is computed by a network (default auto)",
+    )
 
 
 def add_judge(parser: argparse.ArgumentParser) -> None:
@@ -85,7 +136,7 @@ def add_reference(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--reference-crop",
-        choices=CROP_POLICIES,
+        choices=CROPS,
         help="how photos become reference images (default full, Kaggle's)",
     )
     parser.add_argument(
@@ -95,6 +146,7 @@ def add_reference(parser: argparse.ArgumentParser) -> None:
         help="the judge's arithmetic (default auto)",
     )
     add_judge(parser)
+    add_device(parser)
 
 
 def duration(text: str) -> float:
@@ -121,31 +173,52 @@ def _whole_number(text: str, least: int) -> int:
     return int(text)
 
 
-def noise_range(text: str) -> tuple[float, float]:
-    """`1.0:0.0` -> (1.0, 0.0), both within 0 to 2."""
-    try:
-        first, last = (float(part) for part in text.split(":"))
-    except ValueError:
-        first = last = -1.0
-    if not (0 <= first <= 2 and 0 <= last <= 2):
-        raise argparse.ArgumentTypeError(f"'{text}' is not FROM:TO, such as 1.0:0.0, within 0 to 2")
-    return first, last
+def run_recipe(args: argparse.Namespace, say: Say) -> "Recipe":
+    """The recipe of a run: the named one, or on --resume the run's own; said before work."""
+    from doggan.gan.run_folder import RECIPE
+    from doggan.recipe import load_recipe, recipe_to_toml
+
+    if args.resume:
+        if args.recipe or args.set_values or args.seed is not None:
+            raise InputError(
+                "--resume goes on with the run's own recipe; leave out --recipe, "
+                "--set and --seed, or start another --out"
+            )
+        recipe = load_recipe(str(args.out / RECIPE))
+    else:
+        recipe = with_seed(load_recipe(args.recipe or "dogs", args.set_values), args.seed)
+    if args.images:
+        recipe = replace(recipe, train=replace(recipe.train, images=args.images))
+    say(recipe_to_toml(recipe))
+    return recipe
 
 
-def truncations(text: str) -> tuple[float, ...]:
-    """`0.8` -> (0.8,), and `0.6:1.2:0.2` -> (0.6, 0.8, 1.0, 1.2); all within 0 to 2."""
-    try:
-        values = [float(part) for part in text.split(":")]
-    except ValueError:
-        values = []
-    if len(values) == 1 and 0 <= values[0] <= 2:
-        return (values[0],)
-    if len(values) == 3 and 0 <= values[0] <= values[1] <= 2 and 0 < values[2] <= 2:
-        first, last, step = values
-        steps = int((last - first) / step * (1 + 1e-9))  # the last one is not lost to rounding
-        if steps < MAX_TRUNCATIONS:
-            return tuple(round(first + index * step, 6) for index in range(steps + 1))
-    raise argparse.ArgumentTypeError(
-        f"'{text}' is neither a number nor FROM:TO:STEP, such as 0.6:1.2:0.1, within 0 to 2 and "
-        f"of {MAX_TRUNCATIONS} values at most"
+def with_seed(recipe: "Recipe", seed: int | None) -> "Recipe":
+    """The recipe with another seed, where one is given."""
+    return recipe if seed is None else replace(recipe, seed=seed)
+
+
+def judge_of(args: argparse.Namespace) -> "Judge":
+    """The judge that the options of `add_reference` ask for."""
+    from doggan.scoring.judges import load_judge
+    from doggan.support.device import choose_device
+
+    return load_judge(
+        args.judge,
+        device=choose_device(args.device),
+        precision=args.precision,
+        weights=args.weights,
     )
+
+
+def beside(run_or_file: Path, name: str) -> Path:
+    """The file `name` in a run's folder, or beside a file."""
+    return (run_or_file if run_or_file.is_dir() else run_or_file.parent) / name
+
+
+def stop_code(stopped_by: str, folder: Path, say: Say) -> int:
+    """The exit code of a training that ended so: 1, and how to go on, where it was interrupted."""
+    if not stopped_by.startswith("SIG"):
+        return 0
+    say(f"Stopped by {stopped_by}; the same command with --resume --out {folder} goes on")
+    return 1

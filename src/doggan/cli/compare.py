@@ -1,0 +1,29 @@
+"""`doggan compare`: scorecards side by side."""
+
+import argparse
+from pathlib import Path
+
+from doggan.cli.options import Outcome, Say
+
+EXAMPLE = "doggan compare runs/a runs/b submission/cpu-45m"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "entries",
+        metavar="ENTRY",
+        type=Path,
+        nargs="+",
+        help="a scorecard.json, or the folder of a run or an entry that holds one",
+    )
+
+
+def run(args: argparse.Namespace, say: Say) -> Outcome:
+    from doggan.scoring import comparison
+    from doggan.scoring.scorecard_file import read_scorecard
+
+    entries = [comparison.Entry(str(path), read_scorecard(path)) for path in args.entries]
+    rankings = comparison.compare(entries)
+    say(comparison.summarise(rankings))
+    groups = [ranking.as_dict() for ranking in rankings]
+    return {"groups": groups, "differ_in": comparison.differing_conditions(rankings)}, 0

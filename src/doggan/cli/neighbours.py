@@ -1,0 +1,55 @@
+"""`doggan neighbours`: the generated images closest to a photo, as a picture."""
+
+import argparse
+from pathlib import Path
+
+from doggan.cli import options
+from doggan.cli.options import Outcome, Say
+
+EXAMPLE = "doggan neighbours images.zip --reference photos"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "images", metavar="IMAGES", type=Path, help="a zip, folder or built set, or a run's folder"
+    )
+    parser.add_argument(
+        "--count", type=options.positive, default=12, help="how many pairs (default 12)"
+    )
+    parser.add_argument(
+        "--out", type=Path, help="the PNG (default: IMAGES-neighbours.png, or RUN/neighbours.png)"
+    )
+    options.add_reference(parser)
+
+
+def run(args: argparse.Namespace, say: Say) -> Outcome:
+    from doggan.data.build import read_reference
+    from doggan.data.images import load_images
+    from doggan.gan.pictures import save_picture
+    from doggan.gan.run_folder import NEIGHBOURS, NEIGHBOURS_PAIRS, NEIGHBOURS_PICTURE, ZIP
+    from doggan.report.neighbours_picture import draw_neighbours, draw_pairs
+    from doggan.report.results import MAX_PAIRS
+    from doggan.scoring.neighbours import find_neighbours, reference_names
+    from doggan.scoring.sweep import is_run
+    from doggan.support.files import write_json
+
+    in_run = args.images.is_dir() and is_run(args.images)
+    path = options.beside(args.images, ZIP) if is_run(args.images) else args.images
+    images = load_images(path)
+    reference, name, _ = read_reference(args.reference, args.reference_crop)
+    found = find_neighbours(
+        images,
+        reference,
+        options.judge_of(args),
+        reference_name=name,
+        reference_names=reference_names(args.reference),
+    )
+    beside = NEIGHBOURS_PICTURE if in_run else f"{path.absolute().stem}-{NEIGHBOURS_PICTURE}"
+    out = args.out or path.absolute().with_name(beside)
+    save_picture(draw_neighbours(found, images, reference, args.count), out)
+    if in_run:  # for the report
+        count = min(args.count, MAX_PAIRS)
+        save_picture(draw_pairs(found, images, reference, count), args.images / NEIGHBOURS_PAIRS)
+        write_json(args.images / NEIGHBOURS, found.as_dict(count))
+    say(f"{found.summary(args.count)}\n{out}: the picture")
+    return {"picture": str(out), **found.as_dict(args.count)}, 0

@@ -1,0 +1,31 @@
+"""`doggan report`: one run, or several side by side, as one HTML page."""
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+from doggan.cli.options import Outcome, Say
+
+EXAMPLE = "doggan report runs/dogs\n  doggan report runs/a runs/b runs/c --out compared.html"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "runs", metavar="RUN", type=Path, nargs="+", help="a run folder; up to 8 are compared"
+    )
+    parser.add_argument(
+        "--out", type=Path, help="the page (default: RUN/report.html; of several, report.html)"
+    )
+
+
+def run(args: argparse.Namespace, say: Say) -> Outcome:
+    from doggan.gan.run_folder import REPORT
+    from doggan.report.page import write_report
+    from doggan.support.files import format_bytes
+
+    folder = args.runs[0] if len(args.runs) == 1 else Path()
+    written = write_report(args.runs, args.out or folder / REPORT)
+    for note in written.notes:
+        say(f"note: {note}")
+    say(f"{written.path}: {format_bytes(written.bytes)}; it opens in a browser, without a network")
+    return asdict(written), 0
