@@ -3,12 +3,14 @@
 import json
 import shutil
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from conftest import annotation, encode, make_photos, write
+from doggan.data import build
 from doggan.data.build import build_imageset, read_images, read_reference
 from doggan.data.images import load_images
 from doggan.data.imageset import is_imageset, open_imageset
@@ -22,9 +24,11 @@ def folder_bytes(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_any_number_of_workers_gives_the_same_bytes(photos, tmp_path):
+def test_any_number_of_workers_gives_the_same_bytes(photos, tmp_path, monkeypatch):
     for workers in (1, 3):
-        build_imageset([photos], tmp_path / f"set{workers}", RECIPE, workers=workers)
+        pool = ThreadPoolExecutor(workers)
+        monkeypatch.setattr(build, "ThreadPoolExecutor", lambda cores, pool=pool: pool)
+        build_imageset([photos], tmp_path / f"set{workers}", RECIPE)
     assert folder_bytes(tmp_path / "set1") == folder_bytes(tmp_path / "set3")
 
 

@@ -4,19 +4,24 @@ import json
 import sys
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from torch.nn.functional import softplus
 
+from conftest import encode, write
 from doggan.cli.main import COMMANDS, main
+from doggan.data.build import build_imageset
+from doggan.data.crops import CROPS
 from doggan.gan.generator_file import load_generator
 from doggan.gan.history import read_history
 from doggan.gan.losses import LOSSES, DiscriminatorLoss
 from doggan.gan.networks import ARCHITECTURES
 from doggan.gan.sampler import sample_seeds
 from doggan.gan.trainer import train
-from doggan.recipe import recipe_from_toml, recipe_to_toml, with_value
+from doggan.recipe import DataRecipe, recipe_from_toml, recipe_to_toml, with_value
 from doggan.support.errors import InputError
 
 
@@ -100,8 +105,40 @@ def test_an_architecture(tiny_set, tiny_recipe, tmp_path, monkeypatch):
     assert isinstance(generator, Blobs)
 
 
+def test_a_crop_policy(photos, tiny_recipe, tmp_path, monkeypatch):
+    def halves(box, size):
+        middle = round(box.center[0])
+        return [(0, 0, middle, size[1]), (middle, 0, *size)]
+
+    monkeypatch.setitem(CROPS, "halves", halves)
+    recipe = with_value(tiny_recipe, "data.crop", "halves").data
+    built = build_imageset([photos], tmp_path / "set", recipe)
+    assert built.images.shape == (24, 64, 64, 3)
+    assert built.labels.tolist() == [0] * 12 + [1] * 12
+    assert built.manifest["crop"] == "halves"
+    # The first photo's box reaches from 10 to 70: its middle is column 40.
+    name = built.manifest["origins"][0].removesuffix("#0")
+    assert built.manifest["origins"][:2] == [f"{name}#0"] * 2
+    windows = [(0, 0, 40, 80), (40, 0, 96, 80)]
+    with Image.open(photos / name) as photo:
+        for cut, window in zip(built.images[:2], windows, strict=True):
+            expected = photo.crop(window).resize((64, 64), Image.Resampling.LANCZOS)
+            assert (cut == np.asarray(expected)).all()
+
+
+def test_a_crop_policy_of_whole_frames(photos, tmp_path, monkeypatch):
+    write(photos / "Images" / "n90000001-Red_dog" / "x.png", encode(Image.new("L", (9, 9)), "PNG"))
+    monkeypatch.setitem(CROPS, "left", lambda box, size: [(0, 0, size[0] // 2, size[1])])
+    built = build_imageset([photos], tmp_path / "set", DataRecipe(crop="left"))
+    assert built.manifest["counts"]["skipped"] == {"photo without an annotation": 1}
+    monkeypatch.setattr("doggan.data.photos.WHOLE_FRAME", {"left"})
+    built = build_imageset([photos], tmp_path / "set", DataRecipe(crop="left"))
+    assert (len(built), built.manifest["counts"]["skipped"]) == (13, {})
+
+
 @pytest.mark.parametrize(
-    ("key", "table"), [("train.loss", LOSSES), ("networks.architecture", ARCHITECTURES)]
+    ("key", "table"),
+    [("data.crop", CROPS), ("train.loss", LOSSES), ("networks.architecture", ARCHITECTURES)],
 )
 def test_a_recipe_knows_what_its_table_knows(tiny_recipe, monkeypatch, key, table):
     with pytest.raises(InputError, match=f"{key} is 'novel'; expected one of {', '.join(table)}"):

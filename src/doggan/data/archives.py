@@ -3,8 +3,10 @@
 import tarfile
 import threading
 import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Protocol
 
 from doggan.support.errors import InputError
 from doggan.support.files import format_bytes
@@ -12,143 +14,124 @@ from doggan.support.files import format_bytes
 MAX_FILE_BYTES = 100_000_000
 ARCHIVE_SUFFIXES = (".zip", ".tar")
 
+Entries = dict[str, tuple[int, Callable[[], bytes]]]  # by the name: size in bytes, what reads it
+
 
 class UnreadableFileError(Exception):
     """One file of a source cannot be read; it is skipped and counted."""
 
 
-class Files(Protocol):
-    """Files by their path inside the source, with forward slashes."""
+class Files:
+    """Files by their path inside the source, with forward slashes; hidden ones are left out."""
+
+    def __init__(self, entries: Entries):
+        self._entries = {name: entry for name, entry in entries.items() if not _is_hidden(name)}
 
     def names(self) -> list[str]:
         """Every file's path, sorted."""
+        return sorted(self._entries)
 
     def read(self, name: str) -> bytes:
         """The file's bytes; raises UnreadableFileError, also for more than MAX_FILE_BYTES."""
-
-
-class FolderFiles:
-    """The files below a folder; hidden ones are left out, links are not followed."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-
-    def names(self) -> list[str]:
-        paths = (
-            path for path in self.folder.rglob("*") if path.is_file() and not path.is_symlink()
-        )
-        names = (path.relative_to(self.folder).as_posix() for path in paths)
-        return sorted(name for name in names if not _is_hidden(name))
-
-    def read(self, name: str) -> bytes:
-        path = self.folder / name
+        size, read = self._entries[name]
+        if size > MAX_FILE_BYTES:
+            raise UnreadableFileError(
+                f"{format_bytes(size)} is more than {format_bytes(MAX_FILE_BYTES)}"
+            )
         try:
-            _check_size(path.stat().st_size)
-            return path.read_bytes()
-        except OSError as error:
-            raise UnreadableFileError(str(error)) from error
-
-
-class ZipFiles:
-    """The files of a zip; `zipfile` serialises reads, so threads may share it."""
-
-    def __init__(self, path: Path):
-        try:
-            self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
-            raise InputError(f"{path} is not a readable zip ({error}); fetch it again") from error
-
-    def names(self) -> list[str]:
-        entries = (entry for entry in self._zip.infolist() if not entry.is_dir())
-        return sorted({entry.filename for entry in entries if not _is_hidden(entry.filename)})
-
-    def read(self, name: str) -> bytes:
-        try:
-            _check_size(self._zip.getinfo(name).file_size)
-            return self._zip.read(name)
-        # Encrypted entries raise RuntimeError, damaged ones zlib.error or BadZipFile.
+            return read()
+        # Encrypted entries of a zip raise RuntimeError, damaged ones zlib.error or BadZipFile.
         except Exception as error:
             raise UnreadableFileError(str(error)) from error
 
 
-class TarFiles:
-    """The files of an uncompressed tar, indexed once and then read by offset."""
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What was found in folders and archives, as a built set's manifest tells it.
 
-    def __init__(self, path: Path):
-        try:
-            with tarfile.open(path, "r:") as tar:
-                members = [member for member in tar if member.isreg()]
-        except (tarfile.TarError, OSError, EOFError) as error:
-            raise InputError(
-                f"{path} is not a readable, uncompressed tar ({error}); fetch it again, "
-                "or unpack it if it is compressed"
-            ) from error
-        self._places = {
-            member.name.removeprefix("./"): (member.offset_data, member.size)
-            for member in members
-            if not _is_hidden(member.name)
-        }
-        self._file = path.open("rb")
-        self._lock = threading.Lock()
+    `where` names them; `skipped` is what was passed over: reasons and names. `dataset` and
+    `label_names` are set where the labels are numbers, of these names.
+    """
 
-    def names(self) -> list[str]:
-        return sorted(self._places)
-
-    def read(self, name: str) -> bytes:
-        offset, size = self._places[name]
-        _check_size(size)
-        with self._lock:
-            self._file.seek(offset)
-            data = self._file.read(size)
-        if len(data) != size:
-            raise UnreadableFileError(f"{name} is cut short")
-        return data
-
-
-class JoinedFiles:
-    """Several sources as one; where two hold the same path, the first one counts."""
-
-    def __init__(self, parts: list[Files]):
-        self._owner = {name: part for part in reversed(parts) for name in part.names()}
-
-    def names(self) -> list[str]:
-        return sorted(self._owner)
-
-    def read(self, name: str) -> bytes:
-        return self._owner[name].read(name)
+    files: Files
+    where: str
+    annotations: int = 0
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    dataset: str | None = None
+    label_names: tuple[str, ...] = ()
 
 
 def open_files(paths: list[Path]) -> Files:
-    """Opens folders, zips and tars as one collection of files.
+    """Opens folders, zips and tars as one collection; of two files of one path, the first counts.
 
     A folder that directly holds zips or tars (as a download does) is read together with them.
     Raises InputError for a path that is missing or neither a folder, a zip nor a tar.
     """
-    parts = [part for path in paths for part in _open_one(Path(path))]
-    return parts[0] if len(parts) == 1 else JoinedFiles(parts)
+    entries: Entries = {}
+    for path in paths:
+        entries = _entries_of(Path(path)) | entries
+    return Files(entries)
 
 
-def _open_one(path: Path) -> list[Files]:
+def _entries_of(path: Path) -> Entries:
     if path.is_dir():
-        archives = sorted(item for item in path.iterdir() if item.suffix in ARCHIVE_SUFFIXES)
-        return [FolderFiles(path), *(part for item in archives for part in _open_one(item))]
+        entries = _folder_entries(path)
+        for item in sorted(path.iterdir()):
+            if item.suffix in ARCHIVE_SUFFIXES:
+                entries = _entries_of(item) | entries
+        return entries
     if not path.exists():
         raise InputError(f"{path} does not exist; expected a folder, zip or tar of photos")
     if zipfile.is_zipfile(path) or path.suffix == ".zip":
-        return [ZipFiles(path)]
+        return _zip_entries(path)
     if path.suffix == ".tar" or tarfile.is_tarfile(path):
-        return [TarFiles(path)]
+        return _tar_entries(path)
     raise InputError(f"{path} is neither a folder, a zip nor a tar of photos")
+
+
+def _folder_entries(folder: Path) -> Entries:
+    return {
+        path.relative_to(folder).as_posix(): (path.stat().st_size, path.read_bytes)
+        for path in folder.rglob("*")
+        if path.is_file() and not path.is_symlink()
+    }
+
+
+def _zip_entries(path: Path) -> Entries:
+    try:
+        archive = zipfile.ZipFile(path)  # serialises reads, so threads may share it
+    except (zipfile.BadZipFile, OSError) as error:
+        raise InputError(f"{path} is not a readable zip ({error}); fetch it again") from error
+    return {
+        entry.filename: (entry.file_size, partial(archive.read, entry))
+        for entry in archive.infolist()
+        if not entry.is_dir()
+    }
+
+
+def _tar_entries(path: Path) -> Entries:
+    try:
+        with tarfile.open(path, "r:") as tar:
+            members = [member for member in tar if member.isreg()]
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise InputError(
+            f"{path} is not a readable, uncompressed tar ({error}); fetch it again, "
+            "or unpack it if it is compressed"
+        ) from error
+    file, lock = path.open("rb"), threading.Lock()
+
+    def read(name: str, member: tarfile.TarInfo) -> bytes:
+        with lock:
+            file.seek(member.offset_data)
+            data = file.read(member.size)
+        if len(data) != member.size:
+            raise UnreadableFileError(f"{name} is cut short")
+        return data
+
+    named = {member.name.removeprefix("./"): member for member in members}
+    return {name: (member.size, partial(read, name, member)) for name, member in named.items()}
 
 
 def _is_hidden(name: str) -> bool:
     # Also what macOS leaves in zips: __MACOSX/._photo.jpg.
-    parts = PurePosixPath(name.removeprefix("./")).parts
-    return any(part.startswith(".") or part == "__MACOSX" for part in parts)
-
-
-def _check_size(size: int) -> None:
-    if size > MAX_FILE_BYTES:
-        raise UnreadableFileError(
-            f"{format_bytes(size)} is more than {format_bytes(MAX_FILE_BYTES)}"
-        )
+    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)

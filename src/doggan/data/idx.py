@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from doggan.data.archives import Files, FolderFiles, UnreadableFileError, open_files
+from doggan.data.archives import Files, Source, UnreadableFileError, open_files
 from doggan.support.errors import DogganError, InputError
 from doggan.support.files import format_bytes
 
@@ -33,29 +33,19 @@ FASHION = (
     "Bag",
     "Ankle boot",
 )
+LABEL_NAMES = {"digits": DIGITS, "fashion": FASHION}
 MAX_IMAGES = 1_000_000
 MAX_SIDE_PX = 1024
 MAX_BYTES = 1_000_000_000  # of one file, unpacked
 DOWNLOADS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
-_UNSIGNED_BYTES = 8
 _CONNECTION_SECONDS = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class IdxFiles:
-    """Pairs of image and label files inside a source, and which data set they are of.
+class IdxFiles(Source):
+    """Pairs of image and label files inside a source; `dataset` is a name of LABEL_NAMES."""
 
-    `dataset` is `digits` or `fashion`: the latter where the path's last parts say so.
-    """
-
-    files: Files
     pairs: tuple[tuple[str, str], ...]
-    dataset: str
-
-    @property
-    def label_names(self) -> tuple[str, ...]:
-        """What the labels 0 to 9 stand for."""
-        return FASHION if self.dataset == "fashion" else DIGITS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,26 +63,34 @@ def find_idx(sources: list[Path]) -> IdxFiles | None:
     Where there are training files (as in torchvision's folders), the test files are left alone.
     Raises InputError where labels are missing, or digits lie beside fashion.
     """
-    if len(sources) == 1 and Path(sources[0]).is_file() and _is_images(Path(sources[0]).name):
-        path = Path(sources[0]).absolute()
-        files, image_names = FolderFiles(path.parent), [path.name]
-        names, place = sorted(item.name for item in path.parent.iterdir()), path.parent
+    path = Path(sources[0]).absolute()
+    if len(sources) == 1 and path.is_file() and _is_images(path.name):
+        place, image_names = path.parent, [path.name]
+        siblings = (item for item in place.iterdir() if item.is_file())
+        files = Files({item.name: (item.stat().st_size, item.read_bytes) for item in siblings})
     else:
-        files, place = open_files(sources), Path(sources[0]).absolute()
-        names = files.names()
+        place, files = path, open_files(sources)
         # Of a file and its .gz, the one that is unpacked already.
-        found = {_key(name): name for name in reversed(names) if _is_images(name)}
+        found = {_key(name): name for name in reversed(files.names()) if _is_images(name)}
         image_names = list(found.values())
     if not image_names:
         return None
     if len(sources) > 1:
         raise InputError(f"idx files lie in {place}; build a set of one folder of them at a time")
     train = [name for name in image_names if PurePosixPath(name).name.startswith("train")]
+    names = files.names()
     pairs = tuple((name, _labels_of(name, names, place)) for name in sorted(train or image_names))
     datasets = {_dataset(place / name) for name, _ in pairs}
     if len(datasets) > 1:
         raise InputError(f"{place} holds digits and fashion; build a set of each")
-    return IdxFiles(files=files, pairs=pairs, dataset=datasets.pop())
+    dataset = datasets.pop()
+    return IdxFiles(
+        files=files,
+        where=str(sources[0]),
+        dataset=dataset,
+        label_names=LABEL_NAMES[dataset],
+        pairs=pairs,
+    )
 
 
 def read_idx(found: IdxFiles, pair: tuple[str, str]) -> IdxImages:
@@ -162,7 +160,7 @@ def _parse(stream: BinaryIO, dimensions: int) -> np.ndarray:
     No more is unpacked than the header announces, and that is bounded first.
     """
     header = stream.read(4 + 4 * dimensions)
-    expected = bytes((0, 0, _UNSIGNED_BYTES, dimensions))
+    expected = bytes((0, 0, 8, dimensions))
     if header[:4] != expected:
         raise ValueError(f"it begins with {header[:4].hex()}; expected {expected.hex()}")
     if len(header) < 4 + 4 * dimensions:

@@ -1,7 +1,7 @@
 """Finished images, as a generator leaves them, read as they are: nothing is cropped or resized."""
 
 import io
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from doggan.data.archives import UnreadableFileError, open_files
 from doggan.data.imageset import is_imageset, open_imageset
-from doggan.data.stanford import PHOTO_SUFFIXES
+from doggan.data.stanford import is_photo
 from doggan.support.errors import InputError
 
 MAX_SIDE_PX = 1024
@@ -24,7 +24,7 @@ def load_images(path: Path) -> np.ndarray:
     if is_imageset(path):
         return open_imageset(path).images
     files = open_files([path])
-    names = [name for name in files.names() if PurePosixPath(name).suffix.lower() in PHOTO_SUFFIXES]
+    names = [name for name in files.names() if is_photo(name)]
     if not names:
         raise InputError(f"{path} holds no images; expected PNG files of one size, or a built set")
     images = None

@@ -6,12 +6,12 @@ whatever folders. The path is the key: some annotations carry a literal `%s` as 
 
 import math
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from doggan.data.archives import Files, UnreadableFileError
+from doggan.data.archives import Source, UnreadableFileError, open_files
 from doggan.support.errors import InputError
 
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
@@ -34,6 +34,10 @@ class Box(NamedTuple):
     def height(self) -> float:
         return self.bottom - self.top
 
+    @property
+    def center(self) -> tuple[float, float]:
+        return (self.left + self.right) / 2, (self.top + self.bottom) / 2
+
 
 @dataclass(frozen=True, kw_only=True)
 class Annotation:
@@ -55,41 +59,62 @@ class Photo:
     annotation: Annotation | None
 
 
-@dataclass(kw_only=True)
-class Photos:
-    """What a source holds: photos in the order of their names, and what was passed over."""
+@dataclass(frozen=True, kw_only=True)
+class Photos(Source):
+    """The photos of a source, in the order of their names."""
 
     photos: list[Photo]
-    annotated: bool
-    annotations: int = 0
-    skipped: dict[str, list[str]] = field(default_factory=dict)
 
 
-def find_photos(files: Files, where: str) -> Photos:
-    """Pairs the photos of a source with its annotations.
+def find_photos(sources: list[Path]) -> Photos:
+    """Pairs the photos of folders, zips or tars with their annotations.
 
     Without any annotation the source is a plain folder of images: each is its own whole frame, and
-    the folder it lies in is its label. `where` names the source in errors.
+    the folder it lies in is its label.
     Raises InputError where there is no photo at all.
     """
+    files, where = open_files(sources), ", ".join(map(str, sources))
     names = files.names()
     annotation_names = [name for name in names if _is_annotation(name)]
-    photo_names = [name for name in names if _is_photo(name)]
+    photo_names = [name for name in names if is_photo(name)]
     if not photo_names:
         raise InputError(
             f"{where} holds no photos; expected .jpg or .png files in Kaggle's layout "
             "(all-dogs/, annotation/), in Stanford's (Images/, Annotation/), or plain"
         )
-    if not annotation_names:
-        plain = [Photo(name=name, label=_folder(name), annotation=None) for name in photo_names]
-        return Photos(photos=plain, annotated=False)
-    return _pair(files, photo_names, annotation_names)
+    photo_ids = {_id(name) for name in photo_names}
+    annotations, breeds, skipped = {}, {}, []
+    for name in annotation_names:
+        breed = breeds[_wnid(_folder(name))] = _folder(name)
+        if _id(name) not in photo_ids:
+            skipped.append(("annotation without a photo", name))
+        try:
+            annotations[_id(name)] = (breed, parse_annotation(files.read(name)))
+        except (ValueError, UnreadableFileError):
+            skipped.append(("unreadable annotation", name))
+    photos = []
+    for name in photo_names:
+        breed = breeds.get(_wnid(_id(name)), "unknown") if breeds else _folder(name)
+        label, annotation = annotations.get(_id(name), (breed, None))
+        photos.append(Photo(name=name, label=label, annotation=annotation))
+    return Photos(
+        files=files,
+        where=where,
+        annotations=len(annotation_names),
+        skipped=skipped,
+        photos=photos,
+    )
 
 
 def names_annotated_photos(names: Sequence[str]) -> bool:
     """Whether these paths, with forward slashes, name at least one photo and its annotation."""
-    annotated = {PurePosixPath(name).stem for name in names if _is_annotation(name)}
-    return any(_is_photo(name) and PurePosixPath(name).stem in annotated for name in names)
+    annotated = {_id(name) for name in names if _is_annotation(name)}
+    return any(is_photo(name) and _id(name) in annotated for name in names)
+
+
+def is_photo(name: str) -> bool:
+    """Whether a file of that name is a photo."""
+    return PurePosixPath(name).suffix.lower() in PHOTO_SUFFIXES
 
 
 def parse_annotation(data: bytes) -> Annotation:
@@ -106,36 +131,6 @@ def parse_annotation(data: bytes) -> Annotation:
     width, height = (_number(root.find(f"size/{name}")) for name in ("width", "height"))
     frame = (round(width), round(height)) if width and height else None
     return Annotation(frame=frame, boxes=tuple(_box(item) for item in root.iterfind("object")))
-
-
-def _pair(files: Files, photo_names: list[str], annotation_names: list[str]) -> Photos:
-    found = Photos(photos=[], annotated=True, annotations=len(annotation_names))
-    annotations = dict(_read_annotations(files, annotation_names, found.skipped))
-    breeds = {_wnid(_folder(name)): _folder(name) for name in annotation_names}
-    photo_ids = set()
-    for name in photo_names:
-        photo_id = PurePosixPath(name).stem
-        photo_ids.add(photo_id)
-        label, annotation = annotations.get(
-            photo_id, (breeds.get(_wnid(photo_id), "unknown"), None)
-        )
-        found.photos.append(Photo(name=name, label=label, annotation=annotation))
-    alone = [name for name in annotation_names if PurePosixPath(name).stem not in photo_ids]
-    if alone:
-        found.skipped["annotation without a photo"] = alone
-    return found
-
-
-def _read_annotations(
-    files: Files, names: list[str], skipped: dict[str, list[str]]
-) -> Iterator[tuple[str, tuple[str, Annotation]]]:
-    for name in names:
-        try:
-            annotation = parse_annotation(files.read(name))
-        except (ValueError, UnreadableFileError):
-            skipped.setdefault("unreadable annotation", []).append(name)
-        else:
-            yield PurePosixPath(name).stem, (_folder(name), annotation)
 
 
 def _box(element: ET.Element) -> Box | None:
@@ -159,12 +154,12 @@ def _is_annotation(name: str) -> bool:
     return inside and path.suffix.lower() in ("", ".xml")
 
 
-def _is_photo(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in PHOTO_SUFFIXES
-
-
 def _folder(name: str) -> str:
     return PurePosixPath(name).parent.name
+
+
+def _id(name: str) -> str:
+    return PurePosixPath(name).stem
 
 
 def _wnid(name: str) -> str:
