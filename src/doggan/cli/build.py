@@ -6,6 +6,7 @@ from pathlib import Path
 
 from doggan.cli import options
 from doggan.cli.options import Outcome, Say
+from doggan.data.crops import CROPS
 from doggan.support.errors import InputError
 
 EXAMPLE = """doggan build photos --out data/dogs64 --crop four
@@ -18,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="the folder of the built set")
     parser.add_argument(
         "--crop",
-        choices=options.CROPS,
+        choices=CROPS,
         help="how a box becomes a square (default: the recipe's, square)",
     )
     parser.add_argument(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from doggan.data.crops import CROPS
 from doggan.support.deadline import parse_duration
 from doggan.support.errors import InputError
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 Outcome = tuple[dict, int]  # what --json prints, and the exit code
 
-CROPS = ("square", "tight", "full", "four")
 JUDGES = ("auto", "inception", "efficientnet-lite0")
 
 
