@@ -13,18 +13,16 @@ from PIL import Image
 
 from conftest import encode, write
 from doggan.cli.main import main
-from doggan.gan.pictures import make_grid
+from doggan.gan.pictures import evenly_spaced, make_grid
 from doggan.report import page as report_module
-from doggan.report.charts import draw_histogram
-from doggan.report.curves import draw_curves
+from doggan.report.charts import draw_curves, draw_histogram
 from doggan.report.images import (
     cut_pairs,
     encode_within,
-    evenly_spaced,
     read_picture,
 )
 from doggan.report.page import MAX_BYTES, MAX_RUNS, render, write_report
-from doggan.report.read import read_run
+from doggan.report.read import RunRecord
 from doggan.support.errors import DogganError, InputError
 from test_compare import CARD as SCORECARD
 
@@ -131,7 +129,7 @@ class Page(HTMLParser):
 
 
 def page_of(*folders):
-    return Page(render([read_run(folder, folder.name) for folder in folders]))
+    return Page(render([RunRecord(folder, folder.name) for folder in folders]))
 
 
 def test_a_page_says_what_the_folder_holds(tmp_path):
@@ -197,7 +195,7 @@ def test_runs_stand_side_by_side_and_what_differs_is_marked(tmp_path):
     one = make_run(tmp_path / "one")
     other = make_run(tmp_path / "other", seed=1, mifid=90.0, mifid_interval=[89.0, 91.0])
     write(other / "recipe.toml", RECIPE.replace("48", "64").encode())
-    html = render([read_run(folder, folder.name) for folder in (one, other)])
+    html = render([RunRecord(folder, folder.name) for folder in (one, other)])
     rows = re.findall(r'<tr( class="differs")?><th scope="row">(.*?)</th>', html)
     marked = {name for differs, name in rows if differs}
     assert "train.batch_size" in marked
@@ -238,7 +236,7 @@ def test_what_a_folder_says_stays_text(tmp_path, evil):
 
 def test_a_name_in_the_charts_data_does_not_end_their_script(tmp_path):
     names = ["</script><b>", "other"]
-    runs = [read_run(make_run(tmp_path / str(i)), name) for i, name in enumerate(names)]
+    runs = [RunRecord(make_run(tmp_path / str(i)), name) for i, name in enumerate(names)]
     html = render(runs)
     data = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)
     assert "<" not in data[1]
@@ -280,7 +278,7 @@ def test_lines_of_stats_may_lack_keys_and_hold_what_is_not_finite(tmp_path):
         {"images": 3000, "loss_d": 0.5, "memory_bytes": 2_000_000_000},
     ]
     write(folder / "stats.jsonl", "\n".join(map(json.dumps, lines)).encode())
-    run = read_run(folder, "dogs")
+    run = RunRecord(folder, "dogs")
     charts = {chart.key: chart for chart in draw_curves([run])}
     assert list(charts) == ["loss", "gradients", "memory"]
     assert "discriminator: from 1 to 0.5" in charts["loss"].alt
@@ -290,7 +288,7 @@ def test_lines_of_stats_may_lack_keys_and_hold_what_is_not_finite(tmp_path):
 
 
 def test_a_histogram_tells_what_lies_below_eps(tmp_path):
-    run = read_run(make_run(tmp_path / "dogs"), "dogs")
+    run = RunRecord(make_run(tmp_path / "dogs"), "dogs")
     chart = draw_histogram(run.nearest, "distances")
     assert "10 distances: mean 0.31, eps 0.21, 1 of them below eps" in chart.alt
 

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,62 @@ from doggan.support.files import atomic_path, write_text
 
 _POLL_SECONDS = 0.5
 
-# What is drawn, plot by plot: title, and the keys of a row with their names.
-_PLOTS = (
-    ("loss", {"loss_d": "discriminator", "loss_g": "generator"}),
-    ("discriminator is right on", {"accuracy_real": "real images", "accuracy_fake": "fake images"}),
-    ("gradient norm", {"grad_norm_d": "discriminator", "grad_norm_g": "generator"}),
-    ("images a second", {"images_per_second": "images a second"}),
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """Columns of stats.jsonl that are drawn in one plot over the images shown.
+
+    `curves` names each column, `unit` is that of the values once multiplied by `factor`, and
+    `decimals` is how many of them are worth telling.
+    """
+
+    key: str
+    title: str
+    unit: str
+    curves: dict[str, str]
+    decimals: int
+    factor: float = 1.0
+
+
+# What is drawn of a training, by the report and, except for memory, in curves.png.
+PANELS = (
+    Panel(
+        key="loss",
+        title="Losses",
+        unit="mean of an interval",
+        curves={"loss_d": "discriminator", "loss_g": "generator"},
+        decimals=3,
+    ),
+    Panel(
+        key="accuracy",
+        title="How often the discriminator is right",
+        unit="of 100",
+        curves={"accuracy_real": "on photos", "accuracy_fake": "on generated images"},
+        decimals=1,
+        factor=100,
+    ),
+    Panel(
+        key="speed",
+        title="Speed",
+        unit="images/s",
+        curves={"images_per_second": "images/s"},
+        decimals=1,
+    ),
+    Panel(
+        key="gradients",
+        title="Gradient norms",
+        unit="mean of an interval",
+        curves={"grad_norm_d": "discriminator", "grad_norm_g": "generator"},
+        decimals=3,
+    ),
+    Panel(
+        key="memory",
+        title="Memory",
+        unit="GB at most",
+        curves={"memory_bytes": "memory"},
+        decimals=2,
+        factor=1e-9,
+    ),
 )
 
 
@@ -99,14 +150,17 @@ def save_curves(rows: list[dict], path: Path) -> None:
 
     figure = Figure(figsize=(10, 6), layout="constrained")
     images = [row["images"] / 1000 for row in rows]
-    for axes, (title, curves) in zip(figure.subplots(2, 2).flat, _PLOTS, strict=True):
-        for key, name in curves.items():
-            axes.plot(images, [row[key] for row in rows], ".-", label=name, linewidth=1)
-        axes.set_title(title)
+    drawn = [panel for panel in PANELS if panel.key != "memory"]
+    for axes, panel in zip(figure.subplots(2, 2).flat, drawn, strict=True):
+        for column, name in panel.curves.items():
+            values = [row[column] * panel.factor for row in rows]
+            axes.plot(images, values, ".-", label=name, linewidth=1)
+        axes.set_title(panel.title)
         axes.set_xlabel("thousand images")
+        axes.set_ylabel(panel.unit)
         axes.grid(alpha=0.3)
         axes.set_ylim(bottom=0)
-        if len(curves) > 1:
+        if len(panel.curves) > 1:
             axes.legend()
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=100)

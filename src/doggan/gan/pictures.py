@@ -1,5 +1,6 @@
 """Grids, strips and the GIF."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,12 @@ def make_grid(images: np.ndarray, columns: int) -> Image.Image:
     return Image.fromarray(canvas.squeeze(2) if channels == 1 else canvas)
 
 
+def evenly_spaced(items: Sequence, most: int) -> list:
+    """`most` of the items at most, in order, the first and the last among them."""
+    places = np.linspace(0, len(items) - 1, min(len(items), most)).round().astype(int)
+    return [items[place] for place in places]
+
+
 def save_picture(picture: Image.Image, path: Path) -> None:
     """Writes a PNG atomically."""
     with atomic_path(path) as temporary:
@@ -37,10 +44,9 @@ def save_gif(frames: list[Path], path: Path) -> None:
 
     Of more than MAX_GIF_FRAMES, evenly spaced ones are taken, the first and the last among them.
     """
-    places = np.linspace(0, len(frames) - 1, min(len(frames), MAX_GIF_FRAMES)).round().astype(int)
     pictures = []
-    for place in places:
-        with Image.open(frames[place]) as frame:
+    for shown in evenly_spaced(frames, MAX_GIF_FRAMES):
+        with Image.open(shown) as frame:
             # By octree: Pillow's default, the median cut, takes a hundred times as long.
             pictures.append(frame.quantize(256, method=Image.Quantize.FASTOCTREE))
     milliseconds = [round(1000 * GIF_SECONDS / MAX_GIF_FRAMES)] * len(pictures)

@@ -1,29 +1,17 @@
 """What a report says of runs in words: what was trained on what, by which recipe, for how long."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from doggan.report.read import Run
+from doggan.report.read import RunRecord
 from doggan.support.deadline import format_duration
 
-_MOST = 1e15
+_LARGEST = 1e15
 _MAX_TEXT = 300
+_MACHINE_FIRST = ("device", "hardware", "cores", "threads", "precision")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Fact:
-    """A line of the table, a value a run; `differs` where they are not alike."""
-
-    name: str
-    values: list[str]
-
-    @property
-    def differs(self) -> bool:
-        return len(set(self.values)) > 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tile:
+class Tile(NamedTuple):
     """A figure to be seen first. `tone` is "good", "bad" or ""."""
 
     name: str
@@ -32,63 +20,47 @@ class Tile:
     tone: str = ""
 
 
-def headline(run: Run) -> str:
+class Fact(NamedTuple):
+    """A line of the table: a value a run, and whether they are not all alike."""
+
+    name: str
+    by_run: list[str]
+    differs: bool
+
+
+def headline(run: RunRecord) -> str:
     """One sentence: how much was shown, for how long, on what."""
-    parts = []
-    if run.rows:
-        last = run.rows[-1]
-        seconds = last.get("seconds")
-        took = f" in {format_duration(seconds)}" if seconds else ""
-        parts.append(f"{last['images']:,.0f} images shown{took}")
+    images, duration = _course(run)
+    parts = [f"{images} images shown"] if images else []
+    if duration:
+        parts.append(f"in {duration}")
     machine = [run.environment.get(key) for key in ("device", "hardware", "precision")]
     if any(machine):
         parts.append("on " + ", ".join(filter(None, machine)))
     return " ".join(parts)
 
 
-def tiles(run: Run) -> list[Tile]:
+def tiles(run: RunRecord) -> list[Tile]:
     """The score, the memorisation distance, the training and the submission, as far as known."""
     found = []
-    if run.scorecards:
-        card = run.scorecards[0][1]
+    for _, card in run.scorecards[:1]:
         low, high = card.mifid_interval
-        found.append(
-            Tile(name="MiFID", value=f"{card.mifid:.2f}", detail=f"95%: {low:.2f} to {high:.2f}")
-        )
-        penalty = card.distance < card.eps
-        found.append(
-            Tile(
-                name="Memorisation distance",
-                value=f"{card.distance:.3f}",
-                detail=f"{'a penalty' if penalty else 'no penalty'}: eps {card.eps:g}",
-                tone="bad" if penalty else "good",
-            )
-        )
-    if run.rows:
-        found.append(_training_tile(run))
+        found.append(Tile("MiFID", f"{card.mifid:.2f}", f"95%: {low:.2f} to {high:.2f}"))
+        penalty, tone = ("a penalty", "bad") if card.distance < card.eps else ("no penalty", "good")
+        detail = f"{penalty}: eps {card.eps:g}"
+        found.append(Tile("Memorisation distance", f"{card.distance:.3f}", detail, tone))
+    images, duration = _course(run)
+    if images:
+        detail = f"images shown in {duration}" if duration else "images shown"
+        found.append(Tile("Training", images, detail))
     if run.check:
-        found.append(_check_tile(run))
+        value, tone = ("valid", "good") if run.check.valid else ("not valid", "bad")
+        detail = f"{run.check.images:,} of {run.check.expected:,} images"
+        found.append(Tile("Submission", value, detail, tone))
     return found
 
 
-def _training_tile(run: Run) -> Tile:
-    last = run.rows[-1]
-    seconds = last.get("seconds", 0.0)
-    detail = f"images shown in {format_duration(seconds)}" if seconds else "images shown"
-    return Tile(name="Training", value=f"{last['images']:,.0f}", detail=detail)
-
-
-def _check_tile(run: Run) -> Tile:
-    check = run.check
-    return Tile(
-        name="Submission",
-        value="valid" if check.valid else "not valid",
-        detail=f"{check.images:,} of {check.expected:,} images",
-        tone="good" if check.valid else "bad",
-    )
-
-
-def describe_runs(runs: Sequence[Run]) -> list[tuple[str, list[Fact]]]:
+def describe_runs(runs: Sequence[RunRecord]) -> list[tuple[str, list[Fact]]]:
     """Sections of facts, one value a run in each; an unknown one is "-"."""
     sections = {
         "Training": [_training(run) for run in runs],
@@ -100,66 +72,69 @@ def describe_runs(runs: Sequence[Run]) -> list[tuple[str, list[Fact]]]:
 
 
 def _side_by_side(columns: list[dict[str, str]]) -> list[Fact]:
-    names = dict.fromkeys(name for column in columns for name in column)
-    return [
-        Fact(name=name, values=[column.get(name) or "-" for column in columns]) for name in names
-    ]
+    facts = []
+    for name in dict.fromkeys(name for column in columns for name in column):
+        values = [column.get(name) or "-" for column in columns]
+        facts.append(Fact(name, values, differs=len(set(values)) > 1))
+    return facts
 
 
-def _training(run: Run) -> dict[str, str]:
-    facts = {}
-    if run.rows:
-        last = run.rows[-1]
-        seconds = last.get("seconds", 0.0)
-        facts["real images shown"] = f"{last['images']:,.0f}"
-        if seconds > 0:
-            facts["training time"] = format_duration(seconds)
-            facts["images/s, mean"] = f"{last['images'] / seconds:,.0f}"
-        if "skipped_steps" in last:
-            facts["skipped steps"] = f"{last['skipped_steps']:,.0f}"
-    training = run.result.get("training")
-    if isinstance(training, dict):
-        facts["stopped by"] = _value(training.get("stopped_by"))
-    facts["whole run"] = _seconds(run.result.get("seconds"))
+def _course(run: RunRecord) -> tuple[str, str]:
+    """How many images were shown, and for how long; "" where that is not known."""
+    if not run.rows:
+        return "", ""
+    seconds = run.rows[-1].get("seconds", 0)
+    return f"{run.rows[-1]['images']:,.0f}", format_duration(seconds) if seconds > 0 else ""
+
+
+def _training(run: RunRecord) -> dict[str, str]:
+    images, duration = _course(run)
+    last = run.rows[-1] if run.rows else {}
+    facts = {
+        "real images shown": images,
+        "training time": duration,
+        "images/s, mean": f"{last['images'] / last['seconds']:,.0f}" if duration else "",
+        "skipped steps": f"{last['skipped_steps']:,.0f}" if "skipped_steps" in last else "",
+        "stopped by": _text(_object(run.result.get("training")).get("stopped_by")),
+        "whole run": _duration(run.result.get("seconds")),
+    }
     return {name: value for name, value in facts.items() if value}
 
 
-def _set(run: Run) -> dict[str, str]:
+def _set(run: RunRecord) -> dict[str, str]:
     manifest = run.manifest
-    counts = manifest.get("counts")
-    counts = counts if isinstance(counts, dict) else {}
-    settings = manifest.get("settings")
-    settings = settings if isinstance(settings, dict) else {}
-    labels, skipped = manifest.get("label_names"), counts.get("skipped")
+    counts, labels = _object(manifest.get("counts")), manifest.get("label_names")
     facts = {
-        "source": _value(manifest.get("source")),
-        "images": _value(counts.get("images")),
-        "from photos": _value(counts.get("photos")),
+        "source": _text(manifest.get("source")),
+        "images": _text(counts.get("images")),
+        "from photos": _text(counts.get("photos")),
         "labels": f"{len(labels):,}" if isinstance(labels, list) else "",
-        "crop": _value(manifest.get("crop")),
-        "side, pixels": _value(settings.get("side_px")),
-        "pixels' SHA-256": _value(manifest.get("images_sha256"))[:16],
+        "crop": _text(manifest.get("crop")),
+        "side, pixels": _text(_object(manifest.get("settings")).get("side_px")),
+        "pixels' SHA-256": _text(manifest.get("images_sha256"))[:16],
     }
-    if isinstance(skipped, dict):
-        reasons = (f"{_value(reason)}: {_value(count)}" for reason, count in skipped.items())
+    if isinstance(counts.get("skipped"), dict):
+        reasons = (f"{_text(reason)}: {_text(n)}" for reason, n in counts["skipped"].items())
         facts["skipped"] = "; ".join(reasons)[:_MAX_TEXT] or "none"
     return {name: value for name, value in facts.items() if value}
 
 
-def _machine(run: Run) -> dict[str, str]:
-    first = ("device", "hardware", "cores", "threads", "precision")
-    order = [name for name in first if name in run.environment]
-    order += [name for name in run.environment if name not in first]
-    return {name: run.environment[name] for name in order}
+def _machine(run: RunRecord) -> dict[str, str]:
+    first = {name: run.environment[name] for name in _MACHINE_FIRST if name in run.environment}
+    return first | run.environment
 
 
-def _value(value: object) -> str:
+def _object(value: object) -> dict:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str:
     """A number with separators, a text as it is, within bounds; "" for anything else."""
-    if type(value) in (int, float) and abs(value) < _MOST:
+    if type(value) in (int, float) and abs(value) < _LARGEST:
         return f"{value:,}"
     return value[:_MAX_TEXT] if isinstance(value, str) else ""
 
 
-def _seconds(value: object) -> str:
-    known = type(value) in (int, float) and abs(value) < _MOST
-    return format_duration(value) if known else ""
+def _duration(seconds: object) -> str:
+    known = type(seconds) in (int, float) and abs(seconds) < _LARGEST
+    return format_duration(seconds) if known else ""

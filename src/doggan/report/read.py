@@ -7,7 +7,6 @@ of the folder leaves a note besides. Only a folder that is no run at all is an e
 import json
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -50,8 +49,7 @@ _DAMAGE = (AttributeError, KeyError, TypeError, ValueError, RecursionError, Over
 Parsed = TypeVar("Parsed")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Run:
+class RunRecord:
     """What a run folder holds.
 
     `recipe` and `environment` are flat, `{"train.batch_size": "32"}`, all as text; `manifest` and
@@ -60,93 +58,62 @@ class Run:
     `scorecards` are (file name, scorecard). `notes` are lines on what could not be used.
     """
 
-    folder: Path
-    name: str
-    recipe: dict[str, str]
-    environment: dict[str, str]
-    manifest: dict
-    result: dict
-    rows: list[dict[str, float]]
-    grids: list[tuple[int, Path]]
-    final_grid: Path | None
-    scorecards: list[tuple[str, Scorecard]]
-    nearest: Nearest | None
-    pairs_picture: Path | None
-    sweep: Sweep | None
-    check: Check | None
-    notes: list[str] = field(default_factory=list)
+    def __init__(self, folder: Path, name: str):
+        """Reads `folder`, to be called `name`; its zip is held against the rules now.
 
-
-def read_run(folder: Path, name: str) -> Run:
-    """Everything in `folder` that a report shows; its zip is held against the rules now.
-
-    Raises InputError where `folder` is no run's folder.
-    """
-    if not (folder / RECIPE).is_file():
-        raise InputError(
-            f"{folder} is not a run folder: it holds no {RECIPE}; "
-            "doggan run, doggan train and doggan demo leave one"
-        )
-    files = _Files(folder)
-    grids = files.grids()
-    result = files.json(RESULT, _as_object) or {}
-    recipe = files.toml(RECIPE)
-    return Run(
-        folder=folder,
-        name=name,
-        recipe=recipe,
-        environment=_flatten(files.json(ENVIRONMENT, _as_object) or {}),
-        manifest=files.json(f"{SET}/manifest.json", _as_object) or {},
-        result=result,
-        rows=files.rows(),
-        grids=grids,
-        final_grid=files.path(GRID) or (grids[-1][1] if grids else None),
-        scorecards=files.scorecards(),
-        nearest=files.json(NEIGHBOURS, parse_nearest),
-        pairs_picture=files.path(NEIGHBOURS_PAIRS),
-        sweep=files.json(TRUNCATION, parse_sweep),
-        check=files.check(result, recipe.get("submission.count", "")),
-        notes=files.notes,
-    )
-
-
-class _Files:
-    """The files of one folder, and notes on those that cannot be used."""
-
-    def __init__(self, folder: Path):
-        self._folder = folder
+        Raises InputError where `folder` is no run's folder.
+        """
+        if not (folder / RECIPE).is_file():
+            raise InputError(
+                f"{folder} is not a run folder: it holds no {RECIPE}; "
+                "doggan run, doggan train and doggan demo leave one"
+            )
+        self.folder, self.name = folder, name
         self.notes: list[str] = []
+        self.recipe: dict[str, str] = self._read_toml(RECIPE)
+        self.environment: dict[str, str] = self._read_json(ENVIRONMENT, _flatten) or {}
+        self.manifest: dict = self._read_json(f"{SET}/manifest.json", _as_object) or {}
+        self.result: dict = self._read_json(RESULT, _as_object) or {}
+        self.rows: list[dict[str, float]] = self._read_rows()
+        self.grids: list[tuple[int, Path]] = self._find_grids()
+        last_grid = self.grids[-1][1] if self.grids else None
+        self.final_grid: Path | None = self._find(GRID) or last_grid
+        self.scorecards: list[tuple[str, Scorecard]] = self._read_scorecards()
+        self.nearest: Nearest | None = self._read_json(NEIGHBOURS, parse_nearest)
+        self.pairs_picture: Path | None = self._find(NEIGHBOURS_PAIRS)
+        self.sweep: Sweep | None = self._read_json(TRUNCATION, parse_sweep)
+        self.check: Check | None = self._check_zip()
 
     def note(self, line: str) -> None:
+        """Keeps a line for the page, within bounds."""
         if len(self.notes) < _MAX_NOTES:
             self.notes.append(" ".join(line.split())[:_MAX_VALUE_LENGTH])
 
-    def path(self, name: str) -> Path | None:
+    def _find(self, name: str) -> Path | None:
         """A regular file inside the folder; a link that leads out of it could show any secret."""
-        path = self._folder / name
+        path = self.folder / name
         if not path.is_file():
             return None
-        if not path.resolve().is_relative_to(self._folder.resolve()):
+        if not path.resolve().is_relative_to(self.folder.resolve()):
             self.note(f"{name} leads out of the run folder, and was left out")
             return None
         return path
 
-    def text(self, name: str) -> str | None:
-        path = self.path(name)
+    def _read_text(self, name: str) -> str | None:
+        path = self._find(name)
         if path is None:
             return None
         try:
-            if path.stat().st_size > MAX_TEXT_BYTES:
-                self.note(f"{name} has over {format_bytes(MAX_TEXT_BYTES)}, and was left out")
-                return None
-            return path.read_text("utf-8")
+            if path.stat().st_size <= MAX_TEXT_BYTES:
+                return path.read_text("utf-8")
+            self.note(f"{name} has over {format_bytes(MAX_TEXT_BYTES)}, and was left out")
         except (OSError, ValueError) as error:
             self.note(f"{name} cannot be read: {error}")
-            return None
+        return None
 
-    def json(self, name: str, parse: Callable[[object], Parsed]) -> Parsed | None:
+    def _read_json(self, name: str, parse: Callable[[object], Parsed]) -> Parsed | None:
         """What `parse` makes of the file's JSON; an error of it is a note."""
-        text = self.text(name)
+        text = self._read_text(name)
         if text is None:
             return None
         try:
@@ -155,33 +122,33 @@ class _Files:
             self.note(f"{name} is damaged, and was left out")
             return None
 
-    def toml(self, name: str) -> dict[str, str]:
+    def _read_toml(self, name: str) -> dict[str, str]:
         try:
-            return _flatten(tomllib.loads(self.text(name) or ""))
+            return _flatten(tomllib.loads(self._read_text(name) or ""))
         except (ValueError, RecursionError) as error:
             self.note(f"{name} is damaged: {error}")
             return {}
 
-    def rows(self) -> list[dict[str, float]]:
-        lines = (self.text(STATS) or "").splitlines()
-        rows = [row for row in map(_row, lines) if "images" in row]
+    def _read_rows(self) -> list[dict[str, float]]:
+        lines = (self._read_text(STATS) or "").splitlines()
+        rows = [row for row in map(_parse_row, lines) if "images" in row]
         if len(rows) < len(lines):
             self.note(f"{len(lines) - len(rows):,} of {len(lines):,} lines of {STATS} are damaged")
         return sorted(rows, key=lambda row: row["images"])
 
-    def grids(self) -> list[tuple[int, Path]]:
-        folder = self._folder / GRIDS
+    def _find_grids(self) -> list[tuple[int, Path]]:
+        folder = self.folder / GRIDS
         names = sorted(path.name for path in folder.glob("*.png") if path.stem.isdecimal())
         if len(names) > MAX_GRIDS:
-            self.note(f"grids/ holds over {MAX_GRIDS:,} pictures; the others were left out")
-        paths = (self.path(f"grids/{name}") for name in names[:MAX_GRIDS])
-        return sorted((int(path.stem[:15]), path) for path in paths if path)
+            self.note(f"{GRIDS}/ holds over {MAX_GRIDS:,} pictures; the others were left out")
+        paths = filter(None, (self._find(f"{GRIDS}/{name}") for name in names[:MAX_GRIDS]))
+        return sorted((int(path.stem[:15]), path) for path in paths)
 
-    def scorecards(self) -> list[tuple[str, Scorecard]]:
+    def _read_scorecards(self) -> list[tuple[str, Scorecard]]:
         """`scorecard.json` and its fellows by other judges, such as `scorecard-inception.json`."""
         found = []
-        for name in sorted(path.name for path in self._folder.glob("scorecard*.json")):
-            path = self.path(name) if len(found) < MAX_SCORECARDS else None
+        for name in sorted(path.name for path in self.folder.glob("scorecard*.json")):
+            path = self._find(name) if len(found) < MAX_SCORECARDS else None
             if path:
                 try:
                     found.append((name, read_scorecard(path)))
@@ -189,13 +156,13 @@ class _Files:
                     self.note(str(error))
         return sorted(found, key=lambda card: card[0] != SCORECARD)
 
-    def check(self, result: dict, count: str) -> Check | None:
+    def _check_zip(self) -> Check | None:
         """The zip's check, taken now; where the zip is gone, the one that the run wrote down."""
-        path = self.path(ZIP)
+        path, count = self._find(ZIP), self.recipe.get("submission.count", "")
         try:
             if path:
                 return check_zip(path, int(count) if count.isdecimal() else None)
-            return parse_check(result["submission"]) if "submission" in result else None
+            return parse_check(self.result["submission"]) if "submission" in self.result else None
         except (InputError, *_DAMAGE) as error:
             self.note(f"the submission's check cannot be shown: {error}")
             return None
@@ -207,13 +174,12 @@ def _as_object(content: object) -> dict:
     return content
 
 
-def _row(line: str) -> dict[str, float]:
+def _parse_row(line: str) -> dict[str, float]:
     """The finite numbers of a line; empty where it holds no object."""
     try:
-        content = json.loads(line)
         return {
             key: float(value)
-            for key, value in _as_object(content).items()
+            for key, value in json.loads(line).items()
             if type(value) in (int, float) and abs(value) < _LARGEST
         }
     except _DAMAGE:
