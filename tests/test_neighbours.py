@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from PIL import Image
 
 from doggan.report import neighbours_picture as picture
@@ -181,13 +182,20 @@ def test_each_generated_image_stands_left_of_its_neighbour():
 
 
 def texts_of(monkeypatch, found, count=12, **images):
-    """What is written on the picture, each text with its box."""
-    boxes = []
+    """What is written on the picture, each text with its box (left, top, right, bottom)."""
+    words, labels = [], []  # by Pillow, and by Matplotlib in the plot at the bottom
+    draw_text = Text.draw
 
-    def write(draw, place, text, size, colour=picture._INK, anchor="la"):
-        boxes.append((text, draw.textbbox(place, text, picture._font(size), anchor)))
+    def write(draw, place, text, size, colour=None):
+        words.append((text, draw.textbbox(place, text, picture._font(size))))
+
+    def draw_noted(text, renderer):
+        if text.get_visible() and text.get_text():
+            labels.append((text.get_text(), text.get_window_extent(renderer)))
+        draw_text(text, renderer)
 
     monkeypatch.setattr(picture, "_write", write)
+    monkeypatch.setattr(Text, "draw", draw_noted)
     side = images.get("side", 8)
     canvas = draw_neighbours(
         found,
@@ -195,7 +203,9 @@ def texts_of(monkeypatch, found, count=12, **images):
         make_images(5, 1, side, images.get("channels", 3)),
         count,
     )
-    return canvas, boxes
+    bottom = canvas.height
+    words += [(text, (box.x0, bottom - box.y1, box.x1, bottom - box.y0)) for text, box in labels]
+    return canvas, words
 
 
 @pytest.mark.parametrize(
