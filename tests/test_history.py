@@ -11,6 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from doggan.cli.main import main
 from doggan.gan.history import (
+    PANELS,
     History,
     describe_row,
     follow_history,
@@ -95,6 +96,13 @@ def test_without_tensorboard_training_works_and_keeps_its_history(
     train(tiny_set, tmp_path / "run", tiny_recipe)
     assert [row["images"] for row in read_history(tmp_path / "run")] == [32, 64]
     assert not (tmp_path / "run" / "tensorboard").exists()
+
+
+def test_a_training_measures_every_column_that_is_drawn(tiny_set, tiny_recipe, tmp_path):
+    train(tiny_set, tmp_path, tiny_recipe)
+    drawn = [column for panel in PANELS for column in panel.curves]
+    assert all(set(drawn) <= row.keys() for row in read_history(tmp_path))
+    assert len(set(drawn)) == len(drawn)
 
 
 def test_curves_are_a_picture_of_the_values(tmp_path):

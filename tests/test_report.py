@@ -15,12 +15,8 @@ from conftest import encode, write
 from doggan.cli.main import main
 from doggan.gan.pictures import evenly_spaced, make_grid
 from doggan.report import page as report_module
-from doggan.report.charts import draw_curves, draw_histogram
-from doggan.report.images import (
-    cut_pairs,
-    encode_within,
-    read_picture,
-)
+from doggan.report.charts import MAX_POINTS, draw_curves, draw_histogram
+from doggan.report.images import cut_pairs, encode_within, read_picture
 from doggan.report.page import MAX_BYTES, MAX_RUNS, render, write_report
 from doggan.report.read import RunRecord
 from doggan.support.errors import DogganError, InputError
@@ -287,6 +283,15 @@ def test_lines_of_stats_may_lack_keys_and_hold_what_is_not_finite(tmp_path):
     render([run])
 
 
+def test_a_column_that_no_drawn_row_has_makes_no_chart(tmp_path):
+    folder = make_run(tmp_path / "dogs")
+    rows = [json.loads(stats_line(index)) for index in range(1, 2 * MAX_POINTS)]
+    rows[1]["memory_bytes"] = 5
+    write(folder / "stats.jsonl", "\n".join(map(json.dumps, rows)).encode())
+    charts = draw_curves([RunRecord(folder, "dogs")])
+    assert [chart.key for chart in charts] == ["loss", "accuracy", "speed"]
+
+
 def test_a_histogram_tells_what_lies_below_eps(tmp_path):
     run = RunRecord(make_run(tmp_path / "dogs"), "dogs")
     chart = draw_histogram(run.nearest, "distances")
@@ -368,6 +373,12 @@ def test_pairs_are_cut_where_they_were_put():
         assert (pixels[:, -8:] == tiles[2 * number + 1]).all()
     with pytest.raises(InputError, match="not of the pairs"):
         cut_pairs(make_grid(tiles, 2), 2)
+
+
+@pytest.mark.parametrize("size", [(5, 4), (6, 6)])
+def test_a_picture_too_narrow_for_pairs_is_refused(size):
+    with pytest.raises(InputError, match="not of the pairs"):
+        cut_pairs(Image.new("RGB", size), 2)
 
 
 @pytest.mark.parametrize(("count", "most"), [(1, 5), (5, 5), (600, 36), (3, 2)])

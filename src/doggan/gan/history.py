@@ -3,8 +3,8 @@
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,12 +15,11 @@ from doggan.support.files import atomic_path, write_text
 _POLL_SECONDS = 0.5
 
 
-@dataclass(frozen=True, kw_only=True)
-class Panel:
+class Panel(NamedTuple):
     """Columns of stats.jsonl that are drawn in one plot over the images shown.
 
-    `curves` names each column, `unit` is that of the values once multiplied by `factor`, and
-    `decimals` is how many of them are worth telling.
+    `unit` is that of the values times `factor`, `curves` names each column, and of a value
+    `decimals` are worth telling.
     """
 
     key: str
@@ -34,42 +33,29 @@ class Panel:
 # What is drawn of a training, by the report and, except for memory, in curves.png.
 PANELS = (
     Panel(
-        key="loss",
-        title="Losses",
-        unit="mean of an interval",
-        curves={"loss_d": "discriminator", "loss_g": "generator"},
+        "loss",
+        "Losses",
+        "mean of an interval",
+        {"loss_d": "discriminator", "loss_g": "generator"},
         decimals=3,
     ),
     Panel(
-        key="accuracy",
-        title="How often the discriminator is right",
-        unit="of 100",
-        curves={"accuracy_real": "on photos", "accuracy_fake": "on generated images"},
+        "accuracy",
+        "How often the discriminator is right",
+        "of 100",
+        {"accuracy_real": "on photos", "accuracy_fake": "on generated images"},
         decimals=1,
         factor=100,
     ),
+    Panel("speed", "Speed", "images/s", {"images_per_second": "images/s"}, decimals=1),
     Panel(
-        key="speed",
-        title="Speed",
-        unit="images/s",
-        curves={"images_per_second": "images/s"},
-        decimals=1,
-    ),
-    Panel(
-        key="gradients",
-        title="Gradient norms",
-        unit="mean of an interval",
-        curves={"grad_norm_d": "discriminator", "grad_norm_g": "generator"},
+        "gradients",
+        "Gradient norms",
+        "mean of an interval",
+        {"grad_norm_d": "discriminator", "grad_norm_g": "generator"},
         decimals=3,
     ),
-    Panel(
-        key="memory",
-        title="Memory",
-        unit="GB at most",
-        curves={"memory_bytes": "memory"},
-        decimals=2,
-        factor=1e-9,
-    ),
+    Panel("memory", "Memory", "GB at most", {"memory_bytes": "memory"}, decimals=2, factor=1e-9),
 )
 
 
@@ -145,7 +131,7 @@ def describe_row(row: dict) -> str:
 
 
 def save_curves(rows: list[dict], path: Path) -> None:
-    """Draws losses, accuracies, gradient norms and speed over the images shown, as a PNG."""
+    """Draws all PANELS but memory over the images shown, as a PNG of 1000x600 pixels."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 6), layout="constrained")

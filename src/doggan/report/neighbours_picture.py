@@ -131,12 +131,11 @@ def _write(
 
 def _shorten(text: str, width: float, size: int) -> str:
     """`text`, or its beginning and dots, within `width` pixels."""
-    font = _font(size)
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "...") > width:
+    font, shown = _font(size), text
+    while text and font.getlength(shown) > width:
         text = text[:-1]
-    return text + "..."
+        shown = text + "..."
+    return shown
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont:
