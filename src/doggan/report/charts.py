@@ -60,18 +60,16 @@ def _draw_panel(panel: Panel, named_rows: list[tuple[str, list[dict[str, float]]
             known = [row[column] * panel.factor for row in rows if column in row]
             if not known:
                 continue
-            colour, dashed = COLOURS[place if alone else number], not alone and place == 1
-            look = {"source": source, "name": run, "color": colour}
-            dash = "dashed" if dashed else "solid"
-            line = plot.line("images", column, width=2.2, line_dash=dash, **look)
-            few = len(rows) <= _MOST_DOTS
-            dots = plot.scatter("images", column, size=5, **look) if few else line
-            drawn[column] = line if len(rows) > 1 else dots  # what the mouse is to find
+            colour = COLOURS[place if alone else number]
+            dashed = not alone and place == 1
+            drawn[column] = _draw_line(plot, source, column, colour, dashed)
             name = _curve_name(run, label, alone, len(panel.curves))
             legend.append((name, colour, dashed))
             words.append(f"{name}: from {known[0]:.4g} to {known[-1]:.4g}")
-        if drawn:  # one tooltip holds the values of all curves of a run
-            _add_hover(plot, next(iter(drawn.values())), _tooltips(panel, drawn, alone))
+        if drawn:  # one tooltip, on the first, holds the values of all curves of a run
+            first = next(iter(drawn.values()))
+            first.name = run
+            _add_hover(plot, first, _tooltips(panel, drawn, alone))
     alt = f"{panel.title} ({panel.unit}) over images shown. {'; '.join(words)}."
     return Chart(key=panel.key, title=panel.title, alt=alt, legend=legend, item=json_item(plot))
 
@@ -82,6 +80,20 @@ def _columns(panel: Panel, rows: list[dict[str, float]]) -> dict[str, list[float
     for column in panel.curves:
         columns[column] = [row.get(column, math.nan) * panel.factor for row in rows]
     return columns
+
+
+def _draw_line(
+    plot: Figure, source: ColumnDataSource, column: str, colour: str, dashed: bool
+) -> GlyphRenderer:
+    """A line, with dots where they are few; returns what the mouse is to find."""
+    look = {"source": source, "color": colour}
+    dash = "dashed" if dashed else "solid"
+    line = plot.line("images", column, width=2.2, line_dash=dash, **look)
+    points = len(source.data["images"])
+    if points > _MOST_DOTS:
+        return line
+    dots = plot.scatter("images", column, size=5, **look)
+    return line if points > 1 else dots
 
 
 def _curve_name(run: str, label: str, alone: bool, curves: int) -> str:
