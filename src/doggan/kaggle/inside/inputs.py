@@ -36,11 +36,12 @@ def find_photos(roots: list[Path]) -> Path:
     Raises InputError, with what was searched and found, where there is none, or more than one.
     """
     files = _walk(roots)
-    # What holds archives or a folder of annotations, and all above it.
+    # What holds archives or a folder of annotations, and all above it up to a root.
     starts = [top for top in files if any(name.endswith(ARCHIVE_SUFFIXES) for name in files[top])]
     starts += [folder.parent for folder in files if folder.name.lower() == ANNOTATION]
-    tops = {top for start in starts for top in (start, *start.parents) if top in files}
-    tops = [top for top in tops if names_annotated_photos(_names(top, files))]
+    beyond = {folder for root in roots for folder in root.resolve().parents}
+    candidates = {top for start in starts for top in (start, *start.parents)} - beyond
+    tops = [top for top in candidates if names_annotated_photos(_names(top, files))]
     # Without those that only hold another one.
     found = sorted(top for top in tops if not any(top in other.parents for other in tops))
     if not found:
@@ -91,9 +92,10 @@ def _names(top: Path, files: Files) -> list[str]:
     """The paths of all files below `top`, and of those in the archives that it directly holds."""
     within = [folder for folder in files if folder.is_relative_to(top)]
     names = [f"{folder}/{name}" for folder in within for name in files[folder]]
-    for archive in (top / name for name in files[top] if name.endswith(ARCHIVE_SUFFIXES)):
+    archives = [name for name in files.get(top, ()) if name.endswith(ARCHIVE_SUFFIXES)]
+    for archive in archives:
         with suppress(InputError):  # an archive that is none
-            names += open_files([archive]).names()
+            names += open_files([top / archive]).names()
     return names
 
 
