@@ -55,7 +55,7 @@ def run_kernel(settings: Settings) -> int:
     `/kaggle/working` where that exists, else the current one, or `$DOGGAN_KAGGLE_WORKING`.
     """
     if threading.current_thread() is threading.main_thread():
-        # As SIGINT does, so that what is temporary is removed, and the log is kept.
+        # SIGTERM does as SIGINT does, so that what is temporary is removed, and the log is kept.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="doggan-run-", ignore_cleanup_errors=True) as scratch:
         folder, log = Path(scratch) / "run", Log(Path(scratch) / LOG)
@@ -90,6 +90,37 @@ def output_folder() -> Path:
     return Path(chosen) if chosen else kaggle if kaggle.is_dir() else Path.cwd()
 
 
+def _compete(settings: Settings, folder: Path, log: Log) -> None:
+    _log_versions(log)
+    # Check the settings before anything that takes time.
+    deadline = Deadline(time_limit_seconds(settings))
+    recipe = with_value(load_recipe(settings.recipe, settings.overrides), "seed", settings.seed)
+    roots = input_roots()
+    if settings.photos is None:
+        photos = find_photos(roots)
+    else:
+        photos = require_exists(settings.photos, "the photos that INPUT names")
+    log(f"Input: {photos}")
+    trial = ", a trial in the editor" if deadline.seconds == TRIAL_SECONDS else ""
+    log(f"Time: {format_duration(deadline.seconds)}{trial}; output: {output_folder()}")
+    log(f"Recipe: {settings.recipe}\n{recipe_to_toml(recipe)}")
+
+    # What follows loads PyTorch, which takes a while.
+    from doggan.pipeline import run_competition
+
+    _log_gpus(log)
+    judge, weights = choose_judge(roots, log)
+    run_competition(
+        [photos],
+        folder,
+        recipe,
+        deadline=deadline.minus(CLOSING_SECONDS),
+        judge=judge,
+        weights=weights,
+        say=log,
+    )
+
+
 def choose_judge(roots: list[Path], log: Callable[[str], None]) -> tuple[str, Path | None]:
     """The judge to score with and its weights: never one that would have to be downloaded.
 
@@ -113,37 +144,6 @@ def choose_judge(roots: list[Path], log: Callable[[str], None]) -> tuple[str, Pa
         f"({format_bytes(OFFICIAL.size)}), make a data set of that file, and attach it."
     )
     return judge, None
-
-
-def _compete(settings: Settings, folder: Path, log: Log) -> None:
-    _log_versions(log)
-    # Check the settings before anything that takes time.
-    deadline = Deadline(time_limit_seconds(settings))
-    recipe = with_value(load_recipe(settings.recipe, settings.overrides), "seed", settings.seed)
-    roots = input_roots()
-    if settings.photos is None:
-        photos = find_photos(roots)
-    else:
-        photos = require_exists(settings.photos, "the photos that INPUT names")
-    log(f"Input: {photos}")
-    trial = ", a trial in the editor" if deadline.seconds == TRIAL_SECONDS else ""
-    log(f"Time: {format_duration(deadline.seconds)}{trial}; output: {output_folder()}")
-    log(f"Recipe: {settings.recipe}\n{recipe_to_toml(recipe)}")
-
-    # PyTorch takes a while to load, and what is missing or broken comes into the log.
-    from doggan.pipeline import run_competition
-
-    _log_gpus(log)
-    judge, weights = choose_judge(roots, log)
-    run_competition(
-        [photos],
-        folder,
-        recipe,
-        deadline=deadline.minus(CLOSING_SECONDS),
-        judge=judge,
-        weights=weights,
-        say=log,
-    )
 
 
 def _log_versions(log: Log) -> None:
@@ -204,7 +204,8 @@ def _deliver(folder: Path, only_zip: bool, log: Log) -> None:
     from doggan.submission import check_submission
 
     output = output_folder()
-    for name in (ZIP,) if only_zip else (ZIP, SCORECARD, GRID, *GENERATORS):
+    names = (ZIP,) if only_zip else (ZIP, SCORECARD, GRID, *GENERATORS)
+    for name in names:
         if (folder / name).exists():
             write_bytes(output / name, (folder / name).read_bytes())
             log(f"Output: {output / name} ({format_bytes((output / name).stat().st_size)})")
