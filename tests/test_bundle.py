@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -12,7 +13,9 @@ from pathlib import Path
 import pytest
 
 import doggan
+from doggan.competition import SIDE_PX
 from doggan.kaggle.bundle import LINE_LENGTH, fill_in, pack, write_bundle
+from doggan.recipe import load_recipe, recipe_names
 from doggan.support.errors import DogganError
 
 PACKAGE = Path(doggan.__file__).parent
@@ -52,6 +55,15 @@ def test_it_is_small_and_can_be_read(bundle):
     names = [node.targets[0].id for node in ast.parse(head).body if isinstance(node, ast.Assign)]
     settings = ["RECIPE", "OVERRIDES", "TIME_LIMIT", "SEED", "ONLY_ZIP", "INPUT"]
     assert names == [*settings, "CONTENTS_SHA256"]
+
+
+def test_its_settings_name_the_recipes_that_fit_and_values_that_they_take(bundle):
+    text = bundle.path.read_text("utf-8")
+    comments = dict(re.findall(r"^([A-Z_]+) = \S+  # (.*)$", text, re.MULTILINE))
+    fitting = [name for name in recipe_names() if load_recipe(name).data.side_px == SIDE_PX]
+    assert re.findall(r'"([\w-]+)"', comments["RECIPE"]) == fitting
+    examples = ast.literal_eval(comments["OVERRIDES"].partition("such as ")[2])
+    assert load_recipe("dogs", examples[:1]) != load_recipe("dogs", examples)
 
 
 def test_the_same_sources_give_the_same_bytes_elsewhere(bundle, tmp_path):

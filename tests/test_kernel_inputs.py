@@ -82,6 +82,18 @@ def test_two_roots_that_are_one_count_once(tmp_path):
     assert find_photos([tmp_path / "link", tmp_path / "input"]) == folder.resolve()
 
 
+def test_photos_and_annotations_may_be_links_but_are_not_joined_above_the_roots(tmp_path):
+    folder = kaggle(tmp_path / "elsewhere")
+    (tmp_path / "input").mkdir()
+    (tmp_path / "input" / "annotation").symlink_to(folder / "annotation")
+    with pytest.raises(InputError, match="no photos with annotations"):
+        find_photos([tmp_path / "input"])
+    (tmp_path / "input" / "all-dogs").symlink_to(folder / "all-dogs")
+    assert find_photos([tmp_path / "input"]) == folder.resolve()
+    with pytest.raises(InputError, match="no photos with annotations"):
+        find_photos([folder / "all-dogs", folder / "annotation"])
+
+
 def test_none_says_what_was_searched_and_found(tmp_path):
     cats = make_photos(tmp_path / "input" / "cats", count=2)
     shutil.rmtree(cats / "Annotation")

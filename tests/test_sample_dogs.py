@@ -11,7 +11,7 @@ from PIL import Image
 
 from doggan.drawn_dogs import dog as dog_drawing
 from doggan.drawn_dogs import photos as sample_dogs
-from doggan.drawn_dogs.breeds import BREEDS
+from doggan.drawn_dogs.breeds import BREEDS, EARS, MARKINGS
 from doggan.drawn_dogs.dog import draw_dog
 from doggan.drawn_dogs.photos import annotation_xml, draw_photo, draw_sample_dogs
 from doggan.support.errors import DogganError, InputError
@@ -175,6 +175,13 @@ def test_another_seed_gives_other_photos(sample, tmp_path):
     other = hashes(draw_sample_dogs(tmp_path / "other", photos=16, seed=6).folder)
     whole = hashes(sample.folder)
     assert not any(other[name] == whole[name] for name in other if name.endswith(".jpg"))
+
+
+def test_breeds_have_ears_and_markings_that_can_be_drawn():
+    markings = {"dots", *MARKINGS["head"], *MARKINGS["body"]}
+    for breed in BREEDS:
+        assert breed.ears in EARS
+        assert set(breed.markings) <= markings
 
 
 def test_breeds_differ_in_coat():

@@ -1,30 +1,28 @@
-"""The embedded demonstration data: drawn dog photos with annotations, in Stanford's layout.
+"""The demonstration's data: drawn photos of dogs with annotations, in Stanford's layout.
 
-Nothing here is a real photo. Every dog is drawn by `dog_drawing`, put into a scene, and then
+Nothing here is a real photo. Every dog is drawn by `draw_dog`, put into a scene, and then
 "photographed": exposure, colour cast, blur, sensor noise, JPEG. The ids (n990000..) are none of
 ImageNet's.
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from doggan.drawn_dogs.breeds import BREEDS, RGB, Breed
-from doggan.drawn_dogs.dog import draw_dog
+from doggan.competition import STANFORD_FOLDERS
+from doggan.drawn_dogs.breeds import BREEDS, Breed
+from doggan.drawn_dogs.dog import Box, bounding_box, draw_dog
 from doggan.support.errors import InputError
 from doggan.support.files import atomic_folder
 
-Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom excluded
-
 _JPEG_QUALITY = 90
-_SIDES = (160, 320)  # the shortest and the longest side of a photo, in pixels
+_SHORTEST, _LONGEST = 160, 320  # side of a photo, in pixels
 _DOGS_SHARE = (0.72, 0.2, 0.08)  # of the photos with one, two and three dogs
 _CUT_SHARE = 0.2  # of the dogs, those that the frame's lower edge cuts
-_OWN = re.compile(r"(Images|Annotation)(/(n990000\d\d)-\w+(/\3_\d+(\.jpg)?)?)?")
+_OWN = re.compile(rf"({'|'.join(STANFORD_FOLDERS)})(/(n990000\d\d)-\w+(/\3_\d+(\.jpg)?)?)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,44 +33,6 @@ class SampleDogs:
     photos: int
     dogs: int
     breeds: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Scene:
-    """Where a breed is photographed: `low` is the sky's or the wall's colour at the horizon."""
-
-    top: RGB
-    low: RGB
-    ground: RGB
-    blobs: RGB
-
-
-_SCENES = {
-    "Dotted_setter": _Scene(  # a lawn
-        top=(126, 178, 226), low=(198, 220, 224), ground=(98, 150, 66), blobs=(62, 108, 58)
-    ),
-    "Copper_spitz": _Scene(  # a forest
-        top=(40, 70, 56), low=(88, 122, 84), ground=(86, 88, 54), blobs=(146, 170, 96)
-    ),
-    "Inky_shepherd": _Scene(  # a beach at dusk
-        top=(168, 150, 206), low=(246, 208, 184), ground=(222, 196, 152), blobs=(250, 230, 220)
-    ),
-    "Honey_retriever": _Scene(  # a lake shore
-        top=(70, 112, 160), low=(120, 166, 190), ground=(128, 124, 112), blobs=(58, 92, 92)
-    ),
-    "Slate_husky": _Scene(  # snow
-        top=(168, 190, 216), low=(220, 230, 240), ground=(234, 239, 246), blobs=(104, 128, 132)
-    ),
-    "Biscuit_pug": _Scene(  # a room
-        top=(112, 58, 70), low=(140, 80, 88), ground=(76, 98, 128), blobs=(176, 112, 104)
-    ),
-    "Cocoa_spaniel": _Scene(  # a meadow in flower
-        top=(160, 204, 196), low=(206, 224, 184), ground=(140, 178, 86), blobs=(242, 222, 96)
-    ),
-    "Patchwork_hound": _Scene(  # a street
-        top=(104, 98, 106), low=(156, 132, 122), ground=(122, 122, 128), blobs=(84, 74, 88)
-    ),
-}
 
 
 def draw_sample_dogs(out: Path | str, *, photos: int = 400, seed: int = 0) -> SampleDogs:
@@ -102,91 +62,61 @@ def _refuse_foreign(out: Path) -> None:
     # The folder is swapped for the new one: nothing of the user's may be in it.
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; name a new or empty folder for the drawn dogs")
-    for path in out.rglob("*"):
-        name = path.relative_to(out).as_posix()
-        if not _OWN.fullmatch(name):
-            raise InputError(
-                f"{out} holds {name}, which is no drawn dog; name a new or empty folder"
-            )
+    names = (path.relative_to(out).as_posix() for path in out.rglob("*"))
+    name = next((name for name in names if not _OWN.fullmatch(name)), None)
+    if name:
+        raise InputError(f"{out} holds {name}, which is no drawn dog; name a new or empty folder")
 
 
 def _write_photo(folder: Path, breed: Breed, number: int, rng: np.random.Generator) -> int:
     """Draws one photo of `breed` and writes it with its annotation; the number of its dogs."""
     photo_id = f"{breed.wnid}_{number}"
     pixels, boxes = draw_photo(breed, rng)
-    image = folder / "Images" / breed.folder / f"{photo_id}.jpg"
-    annotation = folder / "Annotation" / breed.folder / photo_id
-    for path in (image, annotation):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(image, "JPEG", quality=_JPEG_QUALITY)
+    images, annotations = (folder / name / breed.folder for name in STANFORD_FOLDERS)
+    for place in (images, annotations):
+        place.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(images / f"{photo_id}.jpg", "JPEG", quality=_JPEG_QUALITY)
     xml = annotation_xml(breed, photo_id, pixels.shape[1], pixels.shape[0], boxes)
-    annotation.write_bytes(xml.encode("utf-8"))
+    (annotations / photo_id).write_bytes(xml.encode("utf-8"))
     return len(boxes)
 
 
 def draw_photo(breed: Breed, rng: np.random.Generator) -> tuple[np.ndarray, list[Box]]:
     """One photo of one to three dogs: [H, W, 3] uint8, and the box of what shows of each dog."""
     count = int(rng.choice([1, 2, 3], p=_DOGS_SHARE))
-    shortest, longest = _SIDES
-    width = int(rng.integers(max(shortest, 95 * count), longest + 1))
-    height = int(rng.integers(shortest, longest + 1))
+    width = int(rng.integers(max(_SHORTEST, 95 * count), _LONGEST + 1))
+    height = int(rng.integers(_SHORTEST, _LONGEST + 1))
     light = float(rng.uniform(-0.8, 0.8))
-    frame = _draw_scene(_SCENES[breed.name], width, height, rng)
-    owner = np.full((height, width), -1)
+    frame = _draw_scene(breed, width, height, rng)
+    owner = np.full((height, width), -1)  # the dog that shows in each pixel
     for index, slot in enumerate(rng.permutation(count)):
         middle = (slot + 0.5 + rng.uniform(-0.08, 0.08)) * width / count
         # A dog is about 2.6 head radii wide and at most 3.7 high.
         radius = min(width / count / 2.7, height / 3.8) * rng.uniform(0.82, 1.0)
         dog = draw_dog(breed, radius, rng, light)
-        left, top = _seat(dog, middle, radius, height, rng)
+        if rng.random() < _CUT_SHARE:
+            bottom = height + rng.uniform(0.15, 0.4) * radius
+        else:
+            bottom = height - rng.uniform(0.02, 0.3) * max(2, height - dog.shape[0])
+        left, top = round(middle - dog.shape[1] / 2), max(1, round(bottom) - dog.shape[0])
         _cast_shadow(frame, middle, top + dog.shape[0], radius)
-        _put(frame, owner, dog, left, top, index)
-    return _photograph(frame, rng), [_box_of(owner == index) for index in range(count)]
+        _paste(frame, owner, dog, left, top, index)
+    return _photograph(frame, rng), [bounding_box(owner == index) for index in range(count)]
 
 
-def _seat(
-    dog: np.ndarray, middle: float, radius: float, height: int, rng: np.random.Generator
-) -> tuple[int, int]:
-    """Left and top of `dog` [H, W, 4] in a frame `height` pixels high."""
-    if rng.random() < _CUT_SHARE:
-        bottom = height + rng.uniform(0.15, 0.4) * radius
-    else:
-        bottom = height - rng.uniform(0.02, 0.3) * max(2, height - dog.shape[0])
-    return round(middle - dog.shape[1] / 2), max(1, round(bottom) - dog.shape[0])
-
-
-def _put(
-    frame: np.ndarray, owner: np.ndarray, dog: np.ndarray, left: int, top: int, index: int
-) -> None:
-    """Lays `dog` [H, W, 4] on `frame` and enters `index` into `owner` where the dog shows."""
-    height, width = owner.shape
-    rows = slice(max(0, top), min(height, top + dog.shape[0]))
-    columns = slice(max(0, left), min(width, left + dog.shape[1]))
-    seen = dog[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
-    cover = seen[..., 3:].astype(np.float32) / 255
-    frame[rows, columns] += cover * (seen[..., :3] - frame[rows, columns])
-    owner[rows, columns][seen[..., 3] >= 128] = index
-
-
-def _box_of(shows: np.ndarray) -> Box:
-    """The smallest box around the true pixels of `shows` [H, W]."""
-    rows, columns = np.flatnonzero(shows.any(axis=1)), np.flatnonzero(shows.any(axis=0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
-
-
-def _draw_scene(scene: _Scene, width: int, height: int, rng: np.random.Generator) -> np.ndarray:
-    """[height, width, 3] float32 in [0, 255]: a background out of focus."""
+def _draw_scene(breed: Breed, width: int, height: int, rng: np.random.Generator) -> np.ndarray:
+    """[height, width, 3] float32 in [0, 255]: the breed's background, out of focus."""
     horizon = round(height * rng.uniform(0.5, 0.75))
     fade = np.linspace(0, 1, horizon)[:, None]
-    sky = np.array(scene.top) * (1 - fade) + np.array(scene.low) * fade
-    ground = np.linspace(0.85, 1.1, height - horizon)[:, None] * scene.ground
+    sky = np.array(breed.sky) * (1 - fade) + np.array(breed.haze) * fade
+    ground = np.linspace(0.85, 1.1, height - horizon)[:, None] * breed.ground
     column = np.concatenate([sky, ground])[:, None].clip(0, 255).astype(np.uint8)
     picture = Image.fromarray(np.repeat(column, width, axis=1))
     draw = ImageDraw.Draw(picture)
     for _ in range(rng.integers(4, 9)):
         x, y = rng.uniform(0, width), rng.uniform(0.2, 1.0) * horizon
         size = rng.uniform(0.05, 0.14) * height
-        draw.ellipse((x - size, y - size, x + size, y + size), fill=scene.blobs)
+        draw.ellipse((x - size, y - size, x + size, y + size), fill=breed.blobs)
     picture = picture.filter(ImageFilter.GaussianBlur(rng.uniform(5, 10)))
     mottle = rng.normal(0, 1, (height // 8 + 2, width // 16 + 2)).astype(np.float32)
     mottle = Image.fromarray(mottle).resize((width, height), Image.Resampling.BICUBIC)
@@ -203,6 +133,17 @@ def _cast_shadow(frame: np.ndarray, middle: float, bottom: float, radius: float)
     frame *= 1 - np.asarray(shadow, np.float32)[..., None] / 255
 
 
+def _paste(
+    frame: np.ndarray, owner: np.ndarray, dog: np.ndarray, left: int, top: int, index: int
+) -> None:
+    """Lays `dog` [h, w, 4] on `frame` and enters `index` into `owner` where the dog shows."""
+    window = np.s_[top : top + dog.shape[0], max(0, left) : left + dog.shape[1]]
+    under = frame[window]
+    seen = dog[:, max(0, -left) :][: under.shape[0], : under.shape[1]]
+    under += seen[..., 3:].astype(np.float32) / 255 * (seen[..., :3] - under)
+    owner[window][seen[..., 3] >= 128] = index
+
+
 def _photograph(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """[H, W, 3] uint8: `frame` with a camera's exposure, colour cast, blur and noise."""
     cast = rng.uniform(0.88, 1.1) * rng.normal(1, 0.025, 3)
@@ -212,9 +153,7 @@ def _photograph(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return (np.asarray(blurred) + grain).round().clip(0, 255).astype(np.uint8)
 
 
-def annotation_xml(
-    breed: Breed, photo_id: str, width: int, height: int, boxes: Sequence[Box]
-) -> str:
+def annotation_xml(breed: Breed, photo_id: str, width: int, height: int, boxes: list[Box]) -> str:
     """The annotation of a photo of `width` x `height` pixels, tag for tag as Stanford writes it."""
     dogs = "".join(
         f"\t<object>\n\t\t<name>{breed.name}</name>\n\t\t<pose>Unspecified</pose>\n"

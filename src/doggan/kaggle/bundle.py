@@ -5,16 +5,16 @@ import bz2
 import hashlib
 import json
 import textwrap
-from collections.abc import Iterator
+import tomllib
 from dataclasses import dataclass
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from doggan import __version__
+import doggan
+from doggan.competition import SIDE_PX
 from doggan.support.files import write_text
 
 LINE_LENGTH = 100
+_PACKAGE = Path(doggan.__file__).parent
 _PACKED_SUFFIXES = (".py", ".toml")  # the sources and the recipes
 
 
@@ -34,37 +34,34 @@ def write_bundle(out: Path) -> Bundle:
     The same sources give the same bytes on every machine.
     Raises DogganError where `out` cannot be written.
     """
-    package = resources.files("doggan")
-    files = read_package(package)
+    files = {
+        path.relative_to(_PACKAGE.parent).as_posix(): path.read_bytes().decode("utf-8")
+        for path in _PACKAGE.rglob("*")
+        if path.suffix in _PACKED_SUFFIXES
+    }
     contents = pack(files)
     sha256 = hashlib.sha256(contents).hexdigest()
-    template = (package / "kaggle" / "inside" / "script.py").read_text("utf-8")
-    script = fill_in(template, contents, sha256)
+    script = fill_in(files["doggan/kaggle/inside/script.py"], contents, sha256)
     write_text(out, script)
     return Bundle(path=Path(out), size_bytes=len(script.encode()), sha256=sha256, files=len(files))
 
 
-def read_package(package: Traversable) -> dict[str, str]:
-    """Path -> text of every source and recipe of the package, such as `doggan/recipe.py`."""
-    return dict(_walk(package, "doggan"))
-
-
 def pack(files: dict[str, str]) -> bytes:
-    """The files as JSON, sorted by path: no times, owners or modes that differ by machine.
-
-    Headers of a tar would differ too, between versions of Python.
+    """The files, path -> text, as JSON sorted by path: no times, owners or modes, which differ by
+    machine. Headers of a tar would differ too, between versions of Python.
     """
     return json.dumps(files, sort_keys=True, separators=(",", ":")).encode()
 
 
 def fill_in(template: str, contents: bytes, sha256: str) -> str:
-    """The script: its template with the version, the hash and the contents put in.
+    """The script: its template with the version, the recipes, the hash and the contents put in.
 
     bz2 has one implementation; zlib has several, and each compresses to bytes of its own.
     """
     encoded = base64.b64encode(bz2.compress(contents, 9)).decode()
     values = {
-        "@VERSION@": __version__,
+        "@VERSION@": doggan.__version__,
+        "@RECIPES@": ", ".join(f'"{name}"' for name in _competition_recipes()),
         "@SHA256@": sha256,
         "@CONTENTS@": "\n".join(textwrap.wrap(encoded, LINE_LENGTH)),
     }
@@ -73,10 +70,11 @@ def fill_in(template: str, contents: bytes, sha256: str) -> str:
     return template
 
 
-def _walk(folder: Traversable, path: str) -> Iterator[tuple[str, str]]:
-    for item in folder.iterdir():
-        name = f"{path}/{item.name}"
-        if item.is_dir():
-            yield from _walk(item, name)
-        elif item.name.endswith(_PACKED_SUFFIXES):
-            yield name, item.read_bytes().decode("utf-8")
+def _competition_recipes() -> list[str]:
+    """The names of the recipes that make images of the competition's size."""
+    # Read as plain TOML: checking a recipe loads PyTorch.
+    return [
+        path.stem
+        for path in sorted((_PACKAGE / "recipes").glob("*.toml"))
+        if tomllib.loads(path.read_text("utf-8")).get("data", {}).get("side_px", SIDE_PX) == SIDE_PX
+    ]

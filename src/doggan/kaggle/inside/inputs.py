@@ -6,10 +6,10 @@ Where Kaggle puts data has changed: `../input/` and `../input/<competition>/` in
 """
 
 import os
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from doggan.competition import KAGGLE_FOLDERS, STANFORD_FOLDERS
 from doggan.data.archives import ARCHIVE_SUFFIXES, open_files
 from doggan.data.stanford import PHOTO_SUFFIXES, names_annotated_photos
 from doggan.support.errors import InputError
@@ -18,6 +18,9 @@ from doggan.support.files import sha256_of
 ROOTS = ("/kaggle/input", "../input")
 MAX_DEPTH = 8  # models/<owner>/<model>/<framework>/<variation>/<version>/ and two of its own
 _LISTED = 12
+_, ANNOTATION = KAGGLE_FOLDERS  # Stanford's too, in lower case
+
+Files = dict[Path, list[str]]  # folder -> the names of the files that lie directly in it
 
 
 def input_roots() -> list[Path]:
@@ -32,102 +35,73 @@ def find_photos(roots: list[Path]) -> Path:
     Photos and annotations may be folders or archives, in Kaggle's layout or Stanford's.
     Raises InputError, with what was searched and found, where there is none, or more than one.
     """
-    folders = list(_walk(roots))
-    ends = {root.resolve() for root in roots}
-    found = _innermost({top for start in _starts(folders) for top in _rise(start, ends, folders)})
-    if len(found) == 1:
-        return found[0]
-    if found:
+    files = _walk(roots)
+    # What holds archives or a folder of annotations, and all above it up to a root.
+    starts = [top for top in files if any(name.endswith(ARCHIVE_SUFFIXES) for name in files[top])]
+    starts += [folder.parent for folder in files if folder.name.lower() == ANNOTATION]
+    beyond = {folder for root in roots for folder in root.resolve().parents}
+    candidates = {top for start in starts for top in (start, *start.parents)} - beyond
+    tops = [top for top in candidates if names_annotated_photos(_names(top, files))]
+    # Without those that only hold another one.
+    found = sorted(top for top in tops if not any(top in other.parents for other in tops))
+    if not found:
+        kaggle, stanford = ("/ and ".join(names) for names in (KAGGLE_FOLDERS, STANFORD_FOLDERS))
+        raise InputError(
+            f"no photos with annotations are attached; expected {kaggle}/, as the competition "
+            f"has them, or Stanford's {stanford}/.{_listing(roots, files)}\n"
+            "Attach the competition's data (Add Input, Competition, Generative Dog Images)."
+        )
+    if len(found) > 1:
         listed = "".join(f"\n  {folder}" for folder in found)
         raise InputError(
             f"photos with annotations lie in {len(found)} folders:{listed}\n"
             "Set INPUT at the top of the script to one of them, or detach the others."
         )
-    raise InputError(
-        "no photos with annotations are attached; expected all-dogs/ and annotation/, as the "
-        f"competition has them, or Stanford's Images/ and Annotation/.{_listing(roots, folders)}\n"
-        "Attach the competition's data (Add Input, Competition, Generative Dog Images)."
-    )
+    return found[0]
 
 
 def find_file(roots: list[Path], *, size: int, sha256: str) -> Path | None:
     """The file of that length in bytes and SHA-256, under whatever name; None if there is none."""
-    for folder, _, names in _walk(roots):
-        for path in (folder / name for name in names):
-            try:
-                # Length first: it is known at once, the hash takes a while.
-                same_size = not _is_photo(path) and path.stat().st_size == size
-                if same_size and sha256_of(path) == sha256:
-                    return path
-            except OSError:
-                continue
+    for path in (folder / name for folder, names in _walk(roots).items() for name in names):
+        with suppress(OSError):
+            # Length first: it is known at once, the hash takes a while.
+            is_photo = path.suffix.lower() in PHOTO_SUFFIXES
+            if not is_photo and path.stat().st_size == size and sha256_of(path) == sha256:
+                return path
     return None
 
 
-Folder = tuple[Path, list[str], list[str]]  # its path, and the names of its folders and files
+def _walk(roots: list[Path]) -> Files:
+    """Every folder below the roots, each once, as roots may be links to each other; upper first."""
+    files: Files = {}
+    level = [root.resolve() for root in roots]
+    for _ in range(MAX_DEPTH + 1):
+        below = []
+        for folder in level:
+            if folder in files:
+                continue
+            with suppress(OSError):
+                entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+                files[folder] = [entry.name for entry in entries if not entry.is_dir()]
+                below += [(folder / entry.name).resolve() for entry in entries if entry.is_dir()]
+        level = below
+    return files
 
 
-def _walk(roots: list[Path]) -> Iterator[Folder]:
-    """Every folder below the roots, each once: roots may be links to each other."""
-    seen: set[Path] = set()
-    waiting = [(Path(root).resolve(), 0) for root in roots]
-    while waiting:
-        folder, depth = waiting.pop(0)
-        if folder in seen:
-            continue
-        seen.add(folder)
-        try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except OSError:
-            continue
-        inner = [entry.name for entry in entries if entry.is_dir()]
-        yield folder, inner, [entry.name for entry in entries if not entry.is_dir()]
-        if depth < MAX_DEPTH:
-            waiting += [((folder / name).resolve(), depth + 1) for name in inner]
-
-
-def _starts(folders: list[Folder]) -> Iterator[Path]:
-    """Folders worth a closer look: those with a folder of annotations, or with archives."""
-    for folder, inner, names in folders:
-        has_archive = any(name.endswith(ARCHIVE_SUFFIXES) for name in names)
-        if has_archive or any(name.lower() == "annotation" for name in inner):
-            yield folder
-
-
-def _rise(start: Path, ends: set[Path], folders: list[Folder]) -> Iterator[Path]:
-    """The folder itself or the first one above it, up to a root, where photos join annotations."""
-    for folder in (start, *start.parents):
-        if names_annotated_photos(_names(folder, folders)):
-            yield folder
-            return
-        if folder in ends:
-            return
-
-
-def _names(top: Path, folders: list[Folder]) -> list[str]:
+def _names(top: Path, files: Files) -> list[str]:
     """The paths of all files below `top`, and of those in the archives that it directly holds."""
-    within = [item for item in folders if item[0] == top or top in item[0].parents]
-    paths = [f"{folder}/{name}" for folder, _, names in within for name in names]
-    held = [name for folder, _, names in within for name in names if folder == top]
-    for archive in (top / name for name in held if name.endswith(ARCHIVE_SUFFIXES)):
+    within = [folder for folder in files if folder.is_relative_to(top)]
+    names = [f"{folder}/{name}" for folder in within for name in files[folder]]
+    archives = [name for name in files.get(top, ()) if name.endswith(ARCHIVE_SUFFIXES)]
+    for archive in archives:
         with suppress(InputError):  # an archive that is none
-            paths += open_files([archive]).names()
-    return paths
+            names += open_files([top / archive]).names()
+    return names
 
 
-def _innermost(found: set[Path]) -> list[Path]:
-    """Without folders that only hold another one that was found."""
-    return sorted(folder for folder in found if not any(folder in other.parents for other in found))
-
-
-def _is_photo(path: Path) -> bool:
-    return path.suffix.lower() in PHOTO_SUFFIXES
-
-
-def _listing(roots: list[Path], folders: list[Folder]) -> str:
+def _listing(roots: list[Path], files: Files) -> str:
     places = ", ".join(str(root) + ("" if root.is_dir() else " (not there)") for root in roots)
-    holding = [(folder, names) for folder, _, names in folders if names]
-    lines = [f"\n  {folder}: {len(names):,} files" for folder, names in holding[:_LISTED]]
-    if len(holding) > _LISTED:
-        lines.append(f"\n  and {len(holding) - _LISTED:,} more folders")
+    lines = [f"\n  {folder}: {len(names):,} files" for folder, names in files.items() if names]
+    if len(lines) > _LISTED:
+        lines[_LISTED:] = [f"\n  and {len(lines) - _LISTED:,} more folders"]
     return f"\nSearched: {places}. Found:{''.join(lines) or ' nothing'}"

