@@ -17,6 +17,7 @@ import pytest
 
 from bad_server import DATE, Answer, running
 from doggan.support import download as module
+from doggan.support import part_file, transfer
 from doggan.support.download import download
 from doggan.support.errors import DogganError, InputError
 
@@ -28,7 +29,7 @@ SHA = hashlib.sha256(DATA).hexdigest()
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
-    monkeypatch.setattr(module, "_FIRST_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(transfer, "_FIRST_WAIT_SECONDS", 0.0)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
 
@@ -269,7 +270,7 @@ def test_a_server_that_goes_to_sleep_is_given_up(server, target, answer):
 
 
 def test_a_slow_but_steady_server_is_not_given_up(server, target, monkeypatch):
-    monkeypatch.setattr(module, "_SLOWEST_BYTES_PER_SECOND", 2)
+    monkeypatch.setattr(transfer, "_SLOWEST_BYTES_PER_SECOND", 2)
     url = server.put("/images.tar", DATA[:40], Answer(pause=0.01))
     sha256 = hashlib.sha256(DATA[:40]).hexdigest()
     fetch(url, target, timeout=0.1, attempts=1, sha256=sha256)
@@ -293,8 +294,8 @@ def test_progress_starts_the_count_of_attempts_anew(server, target, monkeypatch)
 def test_waits_longer_after_each_failure(server, target, monkeypatch):
     waits = []
     clock = SimpleNamespace(sleep=waits.append, monotonic=time.monotonic)
-    monkeypatch.setattr(module, "time", clock)
-    monkeypatch.setattr(module, "_FIRST_WAIT_SECONDS", 1.0)
+    monkeypatch.setattr(transfer, "time", clock)
+    monkeypatch.setattr(transfer, "_FIRST_WAIT_SECONDS", 1.0)
     with pytest.raises(DogganError):
         fetch(server.put("/images.tar", DATA, Answer(status=503)), target, attempts=8)
     assert waits == [1, 2, 4, 8, 16, 30, 30]
@@ -354,7 +355,7 @@ def test_no_server_fails_at_once(target):
 
 
 def test_a_name_that_nobody_resolves_fails_in_time(target, monkeypatch):
-    monkeypatch.setattr(module.socket, "getaddrinfo", lambda *_: time.sleep(5))
+    monkeypatch.setattr(transfer.socket, "getaddrinfo", lambda *_: time.sleep(5))
     start = time.monotonic()
     with pytest.raises(DogganError, match=r"cannot reach no\.such\.host \(no answer in time\)"):
         fetch("http://no.such.host/images.tar", target, timeout=0.2)
@@ -367,7 +368,7 @@ def test_a_server_that_vanishes_midway_is_tried_again(server, target, monkeypatc
 
     url = server.put("/images.tar", DATA, Answer(cut=HALF))
     monkeypatch.setattr(
-        module.time, "sleep", lambda _: monkeypatch.setattr(module.socket, "getaddrinfo", refuse)
+        transfer.time, "sleep", lambda _: monkeypatch.setattr(transfer.socket, "getaddrinfo", refuse)
     )
     with pytest.raises(DogganError, match=r"\(unplugged\) \(3 attempts in a row failed\)"):
         fetch(url, target)
@@ -434,7 +435,7 @@ def test_a_download_that_ends_meanwhile_keeps_its_file(server, target, monkeypat
             part.write_bytes(b"")
 
     part = target.with_name("images.tar.part")
-    monkeypatch.setattr(module.fcntl, "flock", end_the_other_one)
+    monkeypatch.setattr(part_file.fcntl, "flock", end_the_other_one)
     with pytest.raises(DogganError, match="by another process"):
         fetch(server.put("/images.tar", DATA), target)
     assert target.read_bytes() == OTHER
@@ -444,7 +445,7 @@ def test_a_file_system_without_locks_will_do(server, target, monkeypatch):
     def refuse(*_):
         raise OSError(95, "not supported")
 
-    monkeypatch.setattr(module.fcntl, "flock", refuse)
+    monkeypatch.setattr(part_file.fcntl, "flock", refuse)
     fetch(server.put("/images.tar", DATA), target)
     assert_whole(target)
 

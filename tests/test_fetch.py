@@ -18,7 +18,7 @@ from doggan.data import fetch as module
 from doggan.data.fetch import FetchedFile, RemoteFile, fetch_stanford
 from doggan.kaggle import fetch as kaggle_fetch
 from doggan.kaggle.fetch import fetch_kaggle
-from doggan.support import download as download_module
+from doggan.support import transfer
 from doggan.support.errors import DogganError
 from kaggle_server import KEY, real_client
 
@@ -79,7 +79,7 @@ def publish(server, monkeypatch):
             server.put(f"/dogs/{name}", data, *answers)
         return f"{server.url}/dogs/"
 
-    monkeypatch.setattr(download_module, "_FIRST_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(transfer, "_FIRST_WAIT_SECONDS", 0.0)
     monkeypatch.delenv("http_proxy", raising=False)
     return publish
 

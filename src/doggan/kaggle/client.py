@@ -18,7 +18,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from doggan.support.download import in_background
+from doggan.support.background import in_background
 from doggan.support.errors import DogganError, InputError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from doggan.kaggle.client import PASSING, Client, client_errors
 from doggan.kaggle.metadata import Kernel
 from doggan.kaggle.push import not_there, run_status, session_output
-from doggan.support.download import in_background
+from doggan.support.background import in_background
 from doggan.support.errors import DogganError
 
 # Kaggle's end of an idle stream comes after some minutes; a line is awaited for longer.

@@ -10,8 +10,9 @@ from torch import nn
 
 from doggan.scoring.judges import efficientnet, inception
 from doggan.scoring.judges.inception import OFFICIAL_WEIGHTS, WeightsFile
+from doggan.support.background import in_background
 from doggan.support.device import choose_precision
-from doggan.support.download import download, in_background
+from doggan.support.download import download
 from doggan.support.errors import DogganError, InputError
 from doggan.support.files import require_exists, sha256_of
 

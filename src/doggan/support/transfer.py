@@ -1,0 +1,161 @@
+"""Requests over HTTP: repeated while they may yet succeed, and answers read within bounds."""
+
+import re
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import requests
+from requests.utils import get_environ_proxies, select_proxy
+from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
+
+from doggan.support.background import in_background
+from doggan.support.errors import DogganError
+
+T = TypeVar("T")
+
+ATTEMPTS = 6
+PASSING = {408, 429, 500, 502, 503, 504}  # statuses of a server that may do better later
+_FIRST_WAIT_SECONDS = 1.0
+_LONGEST_WAIT_SECONDS = 30.0
+_LONGEST_ASKED_SECONDS = 300.0
+_PIECE_BYTES = 1 << 18
+# Slower than this is a stall, however alive the connection looks: 800 MB would take nine days.
+_SLOWEST_BYTES_PER_SECOND = 1000
+
+
+class TransferError(requests.RequestException):
+    """This attempt ended early, for a reason in words; another may bring the rest."""
+
+
+class UnreachableError(TransferError):
+    """No connection came about."""
+
+
+def repeat(
+    work: Callable[[], T],
+    may_pass: Callable[[Exception], bool],
+    *,
+    attempts: int = ATTEMPTS,
+    server: str = "the server",
+    advanced: Callable[[], bool] = lambda: False,
+    tell: Callable[[Exception], None] = lambda error: None,
+) -> T:
+    """What `work` returns; after an error that `may_pass` it is called again.
+
+    The last error is raised after `attempts` failures in a row; a failure that has `advanced` the
+    work starts the count anew. The waits are 1, 2, 4 ... 30 seconds, or what Retry-After asks for
+    (the answer is the error's `response`, as in `requests`). `tell` hears of each error that is
+    tried again. Raises DogganError where `server` asks for more than 5 minutes.
+    """
+    failures = 0
+    while True:
+        try:
+            return work()
+        except Exception as error:
+            failures = 1 if advanced() else failures + 1
+            if failures >= attempts or not may_pass(error):
+                raise
+            wait = _wait(failures, _retry_after(error), server)
+            tell(error)
+        time.sleep(wait)
+
+
+def get(url: str, headers: Mapping[str, str | None], timeout: float) -> requests.Response:
+    """The answer to a GET, whatever its status; its body is still to be read.
+
+    `timeout` in seconds bounds connecting and every silence. Raises UnreachableError where no
+    connection comes about, TransferError where it breaks, DogganError where redirects lead nowhere.
+    """
+    try:
+        _resolve(url, timeout)
+        return requests.get(url, headers=headers, stream=True, timeout=timeout)
+    except (requests.ConnectionError, requests.Timeout) as error:
+        if isinstance(error.args[0], ProtocolError | ReadTimeoutError):
+            raise TransferError(_why(error)) from error
+        host = urlsplit(url).hostname
+        raise UnreachableError(f"cannot reach {host} ({_why(error)})") from error
+    except requests.RequestException as error:  # sent on in circles, or to what is not HTTP
+        raise DogganError(
+            f"{url}: it leads to no file ({type(error).__name__}); see whether this address opens "
+            "in a browser"
+        ) from error
+
+
+def stream(response: requests.Response, limit: int, timeout: float) -> Iterator[bytes]:
+    """The answer's bytes as they come, `limit` at most; the caller sees whether they are all.
+
+    Raises TransferError where the connection fails, and where fewer than 1,000 bytes a second come
+    for `timeout` seconds.
+    """
+    response.raw.enforce_content_length = False
+    since, got = time.monotonic(), 0
+    while limit and (piece := read(response, min(_PIECE_BYTES, limit))):
+        yield piece
+        limit, got = limit - len(piece), got + len(piece)
+        if (elapsed := time.monotonic() - since) > timeout:
+            if got < _SLOWEST_BYTES_PER_SECOND * elapsed:
+                raise TransferError(f"only {got} bytes came in {elapsed:.0f} s")
+            since, got = time.monotonic(), 0
+
+
+def read(response: requests.Response, count: int) -> bytes:
+    """Up to `count` bytes, as soon as some are there; none at the end of the answer."""
+    try:
+        return response.raw.read1(count)
+    except HTTPError as error:
+        raise TransferError(_why(error)) from error
+
+
+def _wait(failures: int, asked_seconds: float | None, server: str) -> float:
+    if asked_seconds is None:
+        return min(_FIRST_WAIT_SECONDS * 2 ** (failures - 1), _LONGEST_WAIT_SECONDS)
+    if asked_seconds > _LONGEST_ASKED_SECONDS:
+        raise DogganError(
+            f"{server} asks to wait {asked_seconds / 60:.0f} minutes; run the same command again "
+            "then"
+        )
+    return asked_seconds
+
+
+def _retry_after(error: Exception) -> float | None:
+    """Seconds that the answer's Retry-After asks for, given as a number or as a date."""
+    headers = getattr(getattr(error, "response", None), "headers", {})
+    text = headers.get("Retry-After", "")
+    if re.fullmatch(r"[0-9]{1,9}", text):
+        return float(text)
+    try:
+        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return None
+
+
+def _resolve(url: str, timeout: float) -> None:
+    """Raises requests.ConnectionError where the host's name takes more than `timeout` seconds.
+
+    The system's own resolution has no such limit, and takes a minute on some dead networks.
+    """
+    if select_proxy(url, get_environ_proxies(url)):
+        return  # the proxy resolves it
+    try:
+        in_background(lambda: socket.getaddrinfo(urlsplit(url).hostname, None)).result(timeout)
+    except (OSError, UnicodeError) as error:
+        raise requests.ConnectionError(error) from error
+
+
+def _why(error: BaseException) -> str:
+    """The reason at the bottom of what requests and urllib3 wrap around it."""
+    while inner := error.__cause__ or next(
+        (item for item in error.args if isinstance(item, BaseException)), None
+    ):
+        error = inner
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    # What a broken server wrote is not for the terminal.
+    return f"a malformed answer, {type(error).__name__}"
