@@ -355,7 +355,7 @@ def test_no_server_fails_at_once(target):
 
 
 def test_a_name_that_nobody_resolves_fails_in_time(target, monkeypatch):
-    monkeypatch.setattr(transfer.socket, "getaddrinfo", lambda *_: time.sleep(5))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: time.sleep(5))
     start = time.monotonic()
     with pytest.raises(DogganError, match=r"cannot reach no\.such\.host \(no answer in time\)"):
         fetch("http://no.such.host/images.tar", target, timeout=0.2)
@@ -368,7 +368,9 @@ def test_a_server_that_vanishes_midway_is_tried_again(server, target, monkeypatc
 
     url = server.put("/images.tar", DATA, Answer(cut=HALF))
     monkeypatch.setattr(
-        transfer.time, "sleep", lambda _: monkeypatch.setattr(transfer.socket, "getaddrinfo", refuse)
+        transfer.time,
+        "sleep",
+        lambda _: monkeypatch.setattr(socket, "getaddrinfo", refuse),
     )
     with pytest.raises(DogganError, match=r"\(unplugged\) \(3 attempts in a row failed\)"):
         fetch(url, target)

@@ -19,9 +19,11 @@ from doggan.cli.main import main
 from doggan.kaggle import client as kaggle_client
 from doggan.kaggle import logs as remote_log
 from doggan.kaggle import output as remote_output
-from doggan.kaggle import push as remote
+from doggan.kaggle import session
 from doggan.kaggle import submit as remote_submit
-from doggan.kaggle.client import Client, known_user, readable
+from doggan.kaggle.client import Client
+from doggan.kaggle.credentials import known_user, readable
+from doggan.support import transfer
 from kaggle_server import KEY, USER, Reply, forget_credentials, kaggle_server, real_client
 
 KERNEL = "someone/doggan-dcgan"
@@ -67,7 +69,7 @@ def slept(monkeypatch):
     slept = []
     clock = SimpleNamespace(**{**vars(time), "sleep": slept.append})
     clock.monotonic = lambda: sum(slept)
-    for module in (kaggle_client, remote, remote_log, remote_submit):
+    for module in (transfer, session, remote_log, remote_submit):
         monkeypatch.setattr(module, "time", clock)
     return slept
 

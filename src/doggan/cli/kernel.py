@@ -91,7 +91,8 @@ def _push(args: argparse.Namespace, say: Say) -> Outcome:
 def _filled(args: argparse.Namespace) -> dict:
     """The metadata of the folder with the options put in; the user from wherever it is known."""
     from doggan.kaggle import metadata as rules
-    from doggan.kaggle.client import Client, known_user
+    from doggan.kaggle.client import Client
+    from doggan.kaggle.credentials import known_user
 
     metadata = rules.load_metadata(args.folder)
     user = args.user
@@ -129,16 +130,16 @@ def _add_status(parser: argparse.ArgumentParser) -> None:
 
 
 def _status(args: argparse.Namespace, say: Say) -> Outcome:
-    from doggan.kaggle import push as remote
     from doggan.kaggle.client import Client
+    from doggan.kaggle.session import gpu_quota, session_status, wait_for_session
 
     kernel, client = named_kernel(args), Client()
     if args.wait:
-        run = remote.wait_for_run(client, kernel, say)
+        run = wait_for_session(client, kernel, say)
     else:
-        run = remote.run_status(client, kernel)
-    quota = remote.gpu_quota(client)
-    say(remote.describe_run(run, quota))
+        run = session_status(client, kernel)
+    quota = gpu_quota(client)
+    say(run.describe(quota))
     if run.over:
         say(f"next: doggan kernel {'logs' if run.failed else 'output'} {kernel}")
     return {**asdict(run), "gpu_quota": asdict(quota) if quota else None}, int(run.failed)

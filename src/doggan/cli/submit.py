@@ -1,6 +1,7 @@
 """`doggan submit`: a kernel's zip as an entry of the competition."""
 
 import argparse
+from dataclasses import asdict
 
 from doggan.cli import options
 from doggan.cli.kernel import add_which, named_kernel
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, say: Say) -> Outcome:
     from doggan.kaggle import submit as entries
     from doggan.kaggle.client import Client
-    from doggan.kaggle.push import current_version
+    from doggan.kaggle.session import current_version
 
     kernel, client = named_kernel(args), Client()
     version = args.version or current_version(client, kernel)
@@ -32,4 +33,4 @@ def run(args: argparse.Namespace, say: Say) -> Outcome:
     if args.wait:
         entry = entries.wait_for_score(client, entry, say)
     say(entry.summary())
-    return {"kernel": str(kernel), "version": version, **entry.as_dict()}, int(entry.failed)
+    return {"kernel": str(kernel), "version": version, **asdict(entry)}, int(entry.failed)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from doggan.competition import RULES_URL, SLUG
 from doggan.data.fetch import FetchedFile, check_member, fetched
-from doggan.kaggle.client import client_errors, connect, require_credentials
+from doggan.kaggle.client import client_errors, connect
+from doggan.kaggle.credentials import require_credentials
 from doggan.support.background import in_background
 from doggan.support.errors import DogganError
 from doggan.support.files import format_bytes, require_free_space

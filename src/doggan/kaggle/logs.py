@@ -7,11 +7,15 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 
-from doggan.kaggle.client import PASSING, Client, client_errors
+import requests
+import urllib3
+
+from doggan.kaggle.client import Client, client_errors
 from doggan.kaggle.metadata import Kernel
-from doggan.kaggle.push import not_there, run_status, session_output
+from doggan.kaggle.session import not_there, session_output, session_status
 from doggan.support.background import in_background
 from doggan.support.errors import DogganError
+from doggan.support.transfer import PASSING
 
 # Kaggle's end of an idle stream comes after some minutes; a line is awaited for longer.
 _SILENCE_SECONDS = 600.0
@@ -46,7 +50,7 @@ def follow_log(client: Client, kernel: Kernel) -> Iterator[str]:
             return
         if over and given == before:
             raise DogganError(f"the log of {kernel} is cut at every attempt; see {kernel.page}")
-        over = run_status(client, kernel).over
+        over = session_status(client, kernel).over
         time.sleep(_PAUSE_SECONDS)
 
 
@@ -75,9 +79,6 @@ def _events(client: Client, kernel: Kernel) -> Iterator[object]:
 
 
 def _raise_what_ended(outcome: Future, kernel: Kernel) -> None:
-    import requests
-    import urllib3
-
     with client_errors(not_there(kernel), "run the same command again"):
         try:
             outcome.result()

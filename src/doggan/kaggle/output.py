@@ -1,22 +1,21 @@
 """What a kernel's run left: the files that are asked for, and no others."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
-from doggan.kaggle.client import Client, readable
+import requests
+
+from doggan.kaggle.client import Client
+from doggan.kaggle.credentials import readable
 from doggan.kaggle.metadata import Kernel
-from doggan.kaggle.push import session_output
+from doggan.kaggle.session import session_output
 from doggan.support.errors import DogganError, InputError
 from doggan.support.files import atomic_path, format_bytes, require_free_space
-
-if TYPE_CHECKING:
-    from requests import Response
+from doggan.support.transfer import stream
 
 MAX_FILE_BYTES = 2_000_000_000
 MAX_LISTED = 2_000  # Kaggle keeps 500 files of a run
-_PIECE_BYTES = 1 << 20
 _CONNECT_SECONDS, _SILENCE_SECONDS = 15.0, 60.0
 _SHOWN_NAMES = 10
 
@@ -74,38 +73,28 @@ def _list_files(client: Client, kernel: Kernel) -> dict[str, str]:
 
 
 def _fetch(client: Client, name: str, address: str, path: Path) -> OutputFile:
-    # As the client itself does, without its habit of holding the whole file in memory. The
-    # address is signed: it is neither shown nor written down, so `download` does not fit here.
+    """Brings one file. Its address is signed: it is neither shown nor written down."""
+    if not address.startswith(("https://", "http://")):
+        raise DogganError(f"Kaggle gives no address of '{name}'")
     with atomic_path(path) as temporary:
         client.ask(lambda _: _save(address, temporary, name), patient=True, seconds=None)
     return OutputFile(name=name, path=str(path), size_bytes=path.stat().st_size)
 
 
 def _save(address: str, path: Path, name: str) -> None:
-    import requests
-
-    if not address.startswith(("https://", "http://")):
-        raise DogganError(f"Kaggle gives no address of '{name}'")
     headers = {"Accept-Encoding": "identity"}
     timeout = (_CONNECT_SECONDS, _SILENCE_SECONDS)
     with requests.get(address, headers=headers, stream=True, timeout=timeout) as response:
         response.raise_for_status()
-        expected = int(response.headers.get("Content-Length", 0))
+        expected = response.raw.length_remaining or 0
         _require_bounded(expected, name)
         require_free_space(path.parent, expected)
         with path.open("wb") as file:
-            for piece in _pieces(response, name):
+            for piece in stream(response, MAX_FILE_BYTES + 1, _SILENCE_SECONDS):
                 file.write(piece)
-        if expected and path.stat().st_size != expected:
-            raise requests.ConnectionError("cut")
-
-
-def _pieces(response: "Response", name: str) -> Iterator[bytes]:
-    got = 0
-    for piece in response.iter_content(_PIECE_BYTES):
-        got += len(piece)
-        _require_bounded(got, name)
-        yield piece
+            _require_bounded(file.tell(), name)
+            if expected and file.tell() != expected:
+                raise requests.ConnectionError("cut")
 
 
 def _require_bounded(size: int, name: str) -> None:

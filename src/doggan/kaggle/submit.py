@@ -2,17 +2,18 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from doggan.competition import RULES_URL, SLUG
-from doggan.kaggle.client import Client, readable
+from doggan.kaggle.client import Client
+from doggan.kaggle.credentials import readable
 from doggan.kaggle.metadata import Kernel
-from doggan.kaggle.push import POLL_SECONDS, ask_kaggle
+from doggan.kaggle.session import POLL_SECONDS
 from doggan.support.errors import DogganError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Submission:
+class BoardEntry:
     """An entry on the board; scores are Kaggle's own text, empty while there is none."""
 
     reference: int
@@ -32,17 +33,12 @@ class Submission:
     def summary(self) -> str:
         if self.failed:
             return f"submission {self.reference}: failed: {self.message or 'no reason given'}"
-        scores = [f"{name} score {score}" for name, score in self._scores() if score]
+        named = (("public", self.public_score), ("private", self.private_score))
+        scores = [f"{name} score {score}" for name, score in named if score]
         return f"submission {self.reference}: {', '.join(scores) or self.status + ', no score yet'}"
 
-    def as_dict(self) -> dict:
-        return asdict(self)
 
-    def _scores(self) -> tuple[tuple[str, str], ...]:
-        return ("public", self.public_score), ("private", self.private_score)
-
-
-def submit(client: Client, kernel: Kernel, *, version: int, file: str, message: str) -> Submission:
+def submit(client: Client, kernel: Kernel, *, version: int, file: str, message: str) -> BoardEntry:
     """Enters the file `file` of the kernel's version; returns the entry as it stands at once.
 
     A post whose answer was lost is not repeated, as it may have arrived.
@@ -61,19 +57,19 @@ def submit(client: Client, kernel: Kernel, *, version: int, file: str, message: 
         raise DogganError(
             f"Kaggle took no submission: {readable(answer.message) or 'no reason given'}"
         )
-    return submission_state(client, answer.ref)
+    return board_entry(client, answer.ref)
 
 
-def submission_state(client: Client, reference: int) -> Submission:
+def board_entry(client: Client, reference: int) -> BoardEntry:
     """The entry as it stands now."""
     from kagglesdk.competitions.types.competition_api_service import ApiGetSubmissionRequest
 
     request = ApiGetSubmissionRequest()
     request.ref = reference
-    answer = ask_kaggle(
-        client, lambda sdk: sdk.competitions.competition_api_client.get_submission(request)
+    answer = client.ask_sdk(
+        lambda sdk: sdk.competitions.competition_api_client.get_submission(request)
     )
-    return Submission(
+    return BoardEntry(
         reference=reference,
         status=answer.status.name.lower(),
         public_score=readable(answer.public_score),
@@ -82,11 +78,11 @@ def submission_state(client: Client, reference: int) -> Submission:
     )
 
 
-def wait_for_score(client: Client, entry: Submission, tell: Callable[[str], None]) -> Submission:
+def wait_for_score(client: Client, entry: BoardEntry, tell: Callable[[str], None]) -> BoardEntry:
     """Asks every 30 seconds until the entry is scored or has failed."""
     if not entry.over:
         tell(f"{entry.summary()}; waiting")
     while not entry.over:
         time.sleep(POLL_SECONDS)
-        entry = submission_state(client, entry.reference)
+        entry = board_entry(client, entry.reference)
     return entry
