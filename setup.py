@@ -27,6 +27,9 @@ setup(
         "scipy>=1.11",
         "safetensors>=0.4.3",
         "tqdm>=4.66",
+        # Downloads; urllib3 underneath it reads what is there, and does not wait for more.
+        "requests>=2.32",
+        "urllib3>=2.2",
         # The report: its template, and curves whose code fits into the page.
         "jinja2>=3.1",
         "bokeh>=3.7",

@@ -15,7 +15,8 @@ class Answer:
 
     data: bytes | None = None  # another version of the file
     status: int | None = None  # an error in place of the file
-    redirect: str | None = None  # sent on to this path
+    redirect: str | None = None  # sent on to this path, or address
+    retry_after: str | None = None  # what Retry-After says beside a status
     cut: int | None = None  # bytes after which the connection is closed
     stall: bool = False  # silence in place of the cut
     pause: float = 0.0  # seconds between one byte and the next
@@ -103,7 +104,10 @@ def _handler(server: BadServer) -> type[BaseHTTPRequestHandler]:
             elif answer.status is not None or answer.redirect is not None:
                 self.send_response(answer.status or 302)
                 if answer.redirect is not None:
-                    self.send_header("Location", server.url + answer.redirect)
+                    base = "" if "://" in answer.redirect else server.url
+                    self.send_header("Location", base + answer.redirect)
+                if answer.retry_after is not None:
+                    self.send_header("Retry-After", answer.retry_after)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
             else:

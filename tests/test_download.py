@@ -77,6 +77,15 @@ def test_follows_a_redirect(server, target):
     assert_whole(target)
 
 
+@pytest.mark.parametrize("place", ["/images.tar", "file:///etc/hosts", "http://[x/"])
+def test_a_redirect_that_leads_nowhere_is_refused(server, target, place):
+    url = server.put("/images.tar", b"", Answer(redirect=place))
+    with pytest.raises(DogganError, match=r"leads to no file .*opens in a browser") as caught:
+        fetch(url, target)
+    assert "\n" not in str(caught.value)
+    assert left(target) == []
+
+
 def test_goes_on_after_a_cut(server, target):
     fetch(server.put("/images.tar", DATA, Answer(cut=HALF), Answer()), target)
     assert_whole(target)
@@ -299,6 +308,18 @@ def test_waits_longer_after_each_failure(server, target, monkeypatch):
     with pytest.raises(DogganError):
         fetch(server.put("/images.tar", DATA, Answer(status=503)), target, attempts=8)
     assert waits == [1, 2, 4, 8, 16, 30, 30]
+
+
+def test_waits_as_long_as_the_server_asks(server, target, monkeypatch):
+    waits = []
+    monkeypatch.setattr(transfer.time, "sleep", waits.append)
+    busy = [Answer(status=503, retry_after=text) for text in ("7", "nonsense", "301")]
+    url = server.put("/images.tar", DATA, busy[0], busy[1], Answer())
+    fetch(url, target)
+    assert waits == [7, 0]
+    with pytest.raises(DogganError, match="the server asks to wait 5 minutes"):
+        fetch(server.put("/images.tar", DATA, busy[2]), target)
+    assert len(waits) == 2
 
 
 def test_a_wrong_hash_is_named_and_the_file_not_kept(server, target):

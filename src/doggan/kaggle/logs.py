@@ -64,18 +64,18 @@ def _events(client: Client, kernel: Kernel) -> Iterator[object]:
 
     def read():
         for event in client.api.kernels_logs_stream(str(kernel)):
-            events.put((event,))
+            events.put(event)
 
     outcome = in_background(read)
-    outcome.add_done_callback(lambda _: events.put(None))
+    outcome.add_done_callback(events.put)
     while True:
         try:
             event = events.get(timeout=_SILENCE_SECONDS)
         except queue.Empty:
             raise _CutError from None
-        if event is None:
+        if event is outcome:
             return _raise_what_ended(outcome, kernel)
-        yield event[0]
+        yield event
 
 
 def _raise_what_ended(outcome: Future, kernel: Kernel) -> None:

@@ -17,11 +17,10 @@ from doggan.support.files import write_json
 METADATA_NAME = "kernel-metadata.json"
 SCRIPT_NAME = "doggan_kernel.py"
 _NOBODY = "USER_NAME"
-_TITLE = "Doggan DCGAN"
 
 DEFAULTS = {
     "id": f"{_NOBODY}/doggan-dcgan",
-    "title": _TITLE,
+    "title": "Doggan DCGAN",
     "code_file": SCRIPT_NAME,
     "language": "python",
     "kernel_type": "script",
@@ -36,7 +35,6 @@ DEFAULTS = {
     "model_sources": [],
 }
 _OPTIONAL = {"docker_image_pinning_type", "keywords"}
-_SWITCHES = ("is_private", "enable_gpu", "enable_tpu", "enable_internet")
 _SOURCES = {  # what each list holds, as a pattern and in words
     "dataset_sources": (r"[\w-]+/[\w-]+(/\d+)?", "OWNER/SLUG"),
     "competition_sources": (r"[\w-]+", "SLUG"),
@@ -137,8 +135,8 @@ def find_problems(metadata: dict, folder: Path | str) -> list[str]:
         *_key_problems(metadata),
         *_id_problems(metadata["id"]),
         *_title_problems(metadata["title"], metadata["id"]),
-        *_script_problems(metadata, Path(folder)),
-        *_switch_problems(metadata),
+        *_script_problems(metadata["code_file"], Path(folder)),
+        *_value_problems(metadata),
         *_source_problems(metadata),
         *_machine_problems(metadata),
     ]
@@ -180,27 +178,26 @@ def _title_problems(title: object, identity: object) -> Iterator[str]:
         yield f"the title '{title}' becomes the slug '{slug}', and the id is {identity!r}"
 
 
-def _script_problems(metadata: dict, folder: Path) -> Iterator[str]:
-    name = metadata["code_file"]
+def _script_problems(name: object, folder: Path) -> Iterator[str]:
     if not isinstance(name, str) or PurePosixPath(name).name != name or "\\" in name:
         yield f"code_file is {name!r}; expected the name of a script beside {METADATA_NAME}"
-    elif not (folder / name).is_file():
-        yield f"{folder / name} does not exist; run: doggan kernel build --out {folder / name}"
-    elif not (folder / name).stat().st_size:
-        yield f"{folder / name} is empty; run: doggan kernel build --out {folder / name}"
-    for key, expected in (("language", "python"), ("kernel_type", "script")):
-        if metadata[key] != expected:
-            yield f"{key} is {metadata[key]!r}; expected '{expected}', as {SCRIPT_NAME} is one"
+        return
+    path = folder / name
+    if not path.is_file() or not path.stat().st_size:
+        fault = "is empty" if path.is_file() else "does not exist"
+        yield f"{path} {fault}; run: doggan kernel build --out {path}"
 
 
-def _switch_problems(metadata: dict) -> Iterator[str]:
-    for key in _SWITCHES:
-        if not isinstance(metadata[key], bool):
+def _value_problems(metadata: dict) -> Iterator[str]:
+    for key, default in DEFAULTS.items():
+        if isinstance(default, bool) and not isinstance(metadata[key], bool):
             yield f"{key} is {metadata[key]!r}; expected true or false"
-    if metadata["enable_internet"] is True:
-        yield "enable_internet is true; the competition's kernels run without: set it to false"
-    if metadata["enable_gpu"] is True and metadata["enable_tpu"] is True:
-        yield "enable_gpu and enable_tpu are both true; a session has one of them"
+    for key in ("language", "kernel_type"):
+        if metadata[key] != DEFAULTS[key]:
+            yield f"{key} is {metadata[key]!r}; expected '{DEFAULTS[key]}', as {SCRIPT_NAME} is one"
+    pinning = metadata.get("docker_image_pinning_type", "original")
+    if pinning not in ("original", "latest"):
+        yield f"docker_image_pinning_type is {pinning!r}; expected 'original' or 'latest'"
 
 
 def _source_problems(metadata: dict) -> Iterator[str]:
@@ -218,6 +215,10 @@ def _source_problems(metadata: dict) -> Iterator[str]:
 
 
 def _machine_problems(metadata: dict) -> Iterator[str]:
+    if metadata["enable_internet"] is True:
+        yield "enable_internet is true; the competition's kernels run without: set it to false"
+    if metadata["enable_gpu"] is True and metadata["enable_tpu"] is True:
+        yield "enable_gpu and enable_tpu are both true; a session has one of them"
     shape = metadata["machine_shape"]
     if not isinstance(shape, str) or not re.fullmatch(r"[A-Za-z0-9]*", shape):
         yield f"machine_shape is {shape!r}; expected a name such as NvidiaTeslaT4"
@@ -225,6 +226,3 @@ def _machine_problems(metadata: dict) -> Iterator[str]:
         yield "machine_shape is NvidiaTeslaP100, which Kaggle has retired; use NvidiaTeslaT4"
     elif shape.startswith("Nvidia") and metadata["enable_gpu"] is False:
         yield f"machine_shape is {shape} and enable_gpu is false; set it to true"
-    pinning = metadata.get("docker_image_pinning_type", "original")
-    if pinning not in ("original", "latest"):
-        yield f"docker_image_pinning_type is {pinning!r}; expected 'original' or 'latest'"

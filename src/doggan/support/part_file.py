@@ -85,7 +85,9 @@ class PartFile:
 
 def is_validator(value: object) -> bool:
     """Whether `value` can stand in an If-Range."""
-    return isinstance(value, str) and value.isascii() and value.isprintable()
+    if not isinstance(value, str):
+        return False
+    return value.isascii() and value.isprintable() and value == value.strip()
 
 
 def _open_locked(path: Path) -> BinaryIO:

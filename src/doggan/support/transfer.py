@@ -79,7 +79,8 @@ def get(url: str, headers: Mapping[str, str | None], timeout: float) -> requests
             raise TransferError(_why(error)) from error
         host = urlsplit(url).hostname
         raise UnreachableError(f"cannot reach {host} ({_why(error)})") from error
-    except requests.RequestException as error:  # sent on in circles, or to what is not HTTP
+    # Sent on in circles, to what is not HTTP, or to what is no address.
+    except (requests.RequestException, ValueError) as error:
         raise DogganError(
             f"{url}: it leads to no file ({type(error).__name__}); see whether this address opens "
             "in a browser"
