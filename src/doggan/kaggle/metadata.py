@@ -132,7 +132,10 @@ def require_valid(metadata: dict, folder: Path | str) -> None:
 def find_problems(metadata: dict, folder: Path | str) -> list[str]:
     """One sentence for each rule that the metadata breaks; `folder` is where the script lies."""
     return [
-        *_key_problems(metadata),
+        *(
+            f"'{key}' is no key of Kaggle's that is used here; remove it"
+            for key in sorted(metadata.keys() - DEFAULTS.keys() - _OPTIONAL)
+        ),
         *_id_problems(metadata["id"]),
         *_title_problems(metadata["title"], metadata["id"]),
         *_script_problems(metadata["code_file"], Path(folder)),
@@ -147,11 +150,6 @@ def save_metadata(metadata: dict, folder: Path | str) -> Path:
     path = Path(folder) / METADATA_NAME
     write_json(path, metadata)
     return path
-
-
-def _key_problems(metadata: dict) -> Iterator[str]:
-    for key in sorted(metadata.keys() - DEFAULTS.keys() - _OPTIONAL):
-        yield f"'{key}' is no key of Kaggle's that is used here; remove it"
 
 
 def _id_problems(identity: object) -> Iterator[str]:

@@ -6,16 +6,13 @@ Every function that takes a `Client` raises DogganError where Kaggle refuses or 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from doggan.kaggle.client import Client
 from doggan.kaggle.credentials import readable
 from doggan.kaggle.metadata import Kernel
 from doggan.support.deadline import format_duration
 from doggan.support.errors import DogganError
-
-if TYPE_CHECKING:
-    from kagglesdk.kernels.types.kernels_api_service import ApiListKernelSessionOutputResponse
 
 POLL_SECONDS = 30.0
 _TELL_SECONDS = 600.0  # how often a wait says that it still waits
@@ -106,18 +103,11 @@ def current_version(client: Client, kernel: Kernel) -> int:
     return version
 
 
-def session_output(
-    client: Client, kernel: Kernel, token: str = ""
-) -> "ApiListKernelSessionOutputResponse":
-    """A page of what the latest run left: names and addresses of files; and its log so far."""
-    return _ask(
-        client,
-        kernel,
-        "list_kernel_session_output",
-        "ApiListKernelSessionOutputRequest",
-        page_size=100,
-        page_token=token,
-    )
+def session_output(client: Client, kernel: Kernel, token: str = "") -> Any:
+    """A page of what the latest run left: `files`, `next_page_token`, and its `log` so far."""
+    name = "list_kernel_session_output"
+    request_type = "ApiListKernelSessionOutputRequest"
+    return _ask(client, kernel, name, request_type, page_size=100, page_token=token)
 
 
 def not_there(kernel: Kernel) -> dict[int, str]:
@@ -129,7 +119,7 @@ def not_there(kernel: Kernel) -> dict[int, str]:
     }
 
 
-def _ask(client: Client, kernel: Kernel, method: str, request_type: str, **fields) -> object:
+def _ask(client: Client, kernel: Kernel, method: str, request_type: str, **fields) -> Any:
     """The answer of the client's `method`, asked about the kernel."""
     from kagglesdk.kernels.types import kernels_api_service as types
 

@@ -140,7 +140,9 @@ class _Download:
         elif status in PASSING:
             raise TransferError(answer, response=response)
         else:
-            raise _refusal(self.part.url, answer)
+            raise DogganError(
+                f"{self.part.url}: {answer}; see whether this address opens in a browser"
+            )
 
     def _start(self, response: requests.Response) -> None:
         part, length = self.part, response.raw.length_remaining
@@ -159,17 +161,15 @@ class _Download:
 
     def _continue(self, response: requests.Response) -> None:
         part, headers = self.part, response.headers
-        rest = (part.total or 0) - part.offset
         fit = (
-            response.request.headers.get("Range") == f"bytes={part.offset}-"
+            "Range" in response.request.headers
             and headers.get("Content-Range") == f"bytes {part.offset}-{part.total - 1}/{part.total}"
-            and response.raw.length_remaining in (None, rest)
             and _validator(headers) in (None, part.validator)
         )
         if not fit:
             part.clear()
             raise TransferError("the server sent another part of the file than was asked for")
-        require_free_space(part.path.parent, rest)
+        require_free_space(part.path.parent, part.total - part.offset)
         part.joined = True
 
     def _receive(self, response: requests.Response) -> None:
@@ -203,10 +203,6 @@ class _Download:
         if joined:
             raise TransferError(f"{message} (put together from several answers)")
         raise DogganError(f"{part.url}: {message}; nothing was kept of it")
-
-
-def _refusal(url: str, reason: str) -> DogganError:
-    return DogganError(f"{url}: {reason}; see whether this address opens in a browser")
 
 
 def _validator(headers: Mapping[str, str]) -> str | None:

@@ -1,17 +1,15 @@
 """Requests over HTTP: repeated while they may yet succeed, and answers read within bounds."""
 
-import re
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 import requests
 from requests.utils import get_environ_proxies, select_proxy
-from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
+from urllib3.exceptions import HTTPError, InvalidHeader, ProtocolError, ReadTimeoutError
+from urllib3.util import Retry
 
 from doggan.support.background import in_background
 from doggan.support.errors import DogganError
@@ -60,7 +58,7 @@ def repeat(
             failures = 1 if advanced() else failures + 1
             if failures >= attempts or not may_pass(error):
                 raise
-            wait = _wait(failures, _retry_after(error), server)
+            wait = _wait(failures, error, server)
             tell(error)
         time.sleep(wait)
 
@@ -112,27 +110,19 @@ def read(response: requests.Response, count: int) -> bytes:
         raise TransferError(_why(error)) from error
 
 
-def _wait(failures: int, asked_seconds: float | None, server: str) -> float:
-    if asked_seconds is None:
-        return min(_FIRST_WAIT_SECONDS * 2 ** (failures - 1), _LONGEST_WAIT_SECONDS)
-    if asked_seconds > _LONGEST_ASKED_SECONDS:
-        raise DogganError(
-            f"{server} asks to wait {asked_seconds / 60:.0f} minutes; run the same command again "
-            "then"
-        )
-    return asked_seconds
-
-
-def _retry_after(error: Exception) -> float | None:
-    """Seconds that the answer's Retry-After asks for, given as a number or as a date."""
+def _wait(failures: int, error: Exception, server: str) -> float:
+    """Seconds until the next attempt: what the server asked for, or twice as long every time."""
     headers = getattr(getattr(error, "response", None), "headers", {})
-    text = headers.get("Retry-After", "")
-    if re.fullmatch(r"[0-9]{1,9}", text):
-        return float(text)
     try:
-        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return None
+        asked = Retry().parse_retry_after(headers.get("Retry-After", ""))
+    except (InvalidHeader, ValueError):
+        return min(_FIRST_WAIT_SECONDS * 2 ** (failures - 1), _LONGEST_WAIT_SECONDS)
+    if asked > _LONGEST_ASKED_SECONDS:
+        minutes = min(asked, 1e9) / 60
+        raise DogganError(
+            f"{server} asks to wait {minutes:.0f} minutes; run the same command again then"
+        )
+    return asked
 
 
 def _resolve(url: str, timeout: float) -> None:
