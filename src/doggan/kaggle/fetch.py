@@ -35,7 +35,8 @@ def fetch_kaggle(out: Path | str, *, progress: bool = True) -> tuple[FetchedFile
     """
     out = Path(out)
     path = out / KAGGLE_ZIP
-    if _is_readable(path):
+    with contextlib.suppress(DogganError):
+        _check_zip(path)
         return (fetched(path, downloaded=False),)
     require_credentials()
     folder = out / f".{SLUG}.partial"
@@ -50,13 +51,6 @@ def fetch_kaggle(out: Path | str, *, progress: bool = True) -> tuple[FetchedFile
         with contextlib.suppress(OSError):
             folder.rmdir()  # only an empty one goes
     return (fetched(path, downloaded=True),)
-
-
-def _is_readable(path: Path) -> bool:
-    with contextlib.suppress(DogganError):
-        _check_zip(path)
-        return True
-    return False
 
 
 def _check_zip(path: Path) -> None:

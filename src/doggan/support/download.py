@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from doggan import __version__
 from doggan.support.errors import DogganError, InputError
-from doggan.support.files import format_bytes, require_free_space
+from doggan.support.files import format_bytes
 from doggan.support.part_file import PartFile, is_validator
 from doggan.support.transfer import (
     ATTEMPTS,
@@ -101,7 +101,7 @@ class _Download:
                 self._begin(response)
                 self.answered = True
                 self._receive(response)
-        self._verify()
+        self.part.verify()
 
     def _advanced(self) -> bool:
         advanced = self.part.offset >= self.furthest + _STEP_BYTES
@@ -116,7 +116,7 @@ class _Download:
         """Asks for the file, or for the rest of it where the part can be continued."""
         part, url = self.part, self.part.url
         headers = {"User-Agent": f"doggan/{__version__}", "Accept-Encoding": "identity"}
-        if part.offset and part.resumable:
+        if part.resumable:
             headers["Range"] = f"bytes={part.offset}-"
             headers["If-Range"] = part.validator  # requests leaves out what is None
         try:
@@ -127,50 +127,20 @@ class _Download:
             raise DogganError(f"{error}; check the network and try again") from error
 
     def _begin(self, response: requests.Response) -> None:
-        """Holds the answer's headers against what is known of the file."""
-        status = response.status_code
+        """Holds the answer's status and headers against what is known of the file."""
+        part, headers, status = self.part, response.headers, response.status_code
         answer = f"the server answered {status} {responses.get(status, '')}".rstrip()
         if status == HTTPStatus.OK:
-            self._start(response)
+            part.start(response.raw.length_remaining, _validator(headers))
         elif status == HTTPStatus.PARTIAL_CONTENT:
-            self._continue(response)
+            part.resume(headers.get("Content-Range"), _validator(headers))
         elif status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            self.part.clear()
+            part.clear()
             raise TransferError(answer)
         elif status in PASSING:
             raise TransferError(answer, response=response)
         else:
-            raise DogganError(
-                f"{self.part.url}: {answer}; see whether this address opens in a browser"
-            )
-
-    def _start(self, response: requests.Response) -> None:
-        part, length = self.part, response.raw.length_remaining
-        total = part.size if length is None else length
-        if total is None:
-            raise DogganError(
-                f"{part.url}: the server does not say how long the file is, so that a cut would go "
-                "unnoticed; download it by other means"
-            )
-        if part.size not in (None, total):
-            raise DogganError(
-                f"{part.url}: the server offers {total:,} bytes, expected {part.size:,}; "
-                "it is not the file that was published"
-            )
-        part.start(total, _validator(response.headers))
-
-    def _continue(self, response: requests.Response) -> None:
-        part, headers = self.part, response.headers
-        fit = (
-            "Range" in response.request.headers
-            and headers.get("Content-Range") == f"bytes {part.offset}-{part.total - 1}/{part.total}"
-            and _validator(headers) in (None, part.validator)
-        )
-        if not fit:
-            part.clear()
-            raise TransferError("the server sent another part of the file than was asked for")
-        require_free_space(part.path.parent, part.total - part.offset)
-        part.joined = True
+            raise DogganError(f"{part.url}: {answer}; see whether this address opens in a browser")
 
     def _receive(self, response: requests.Response) -> None:
         """Writes what the answer brings, and never more than it promised."""
@@ -192,17 +162,6 @@ class _Download:
         with contextlib.suppress(TransferError):
             if read(response, 1):
                 raise DogganError(f"{part.url}: the server sends more than {part.total:,} bytes")
-
-    def _verify(self) -> None:
-        """Raises an error where the bytes are not those of `sha256`; they are dropped then."""
-        part = self.part
-        if part.sha256 is None or (found := part.hash()) == part.sha256.lower():
-            return
-        message, joined = f"its sha256 is {found}, expected {part.sha256}", part.joined
-        part.clear()
-        if joined:
-            raise TransferError(f"{message} (put together from several answers)")
-        raise DogganError(f"{part.url}: {message}; nothing was kept of it")
 
 
 def _validator(headers: Mapping[str, str]) -> str | None:

@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 from doggan.support.errors import DogganError
 from doggan.support.files import require_free_space, sha256_of, write_json
+from doggan.support.transfer import TransferError
 
 
 class PartFile:
@@ -15,8 +16,8 @@ class PartFile:
 
     `offset` is the number of bytes that have come, `total` that of the whole file, None before it
     is known. `validator` is the ETag or date by which the server knows this version of the file.
-    `joined` says that the bytes come from more than one answer. Raises DogganError where another
-    process holds the file.
+    `size` in bytes and `sha256` are what is expected of the whole. Raises DogganError where
+    another process holds the file.
     """
 
     def __init__(self, path: Path, url: str, *, size: int | None, sha256: str | None):
@@ -26,7 +27,7 @@ class PartFile:
         self._file = _open_locked(self._part_path)
         self.offset = self._file.tell()
         self.total, self.validator = self._read_origin()
-        self.joined = self.offset > 0
+        self._joined = True  # from more than one answer
         if not self.resumable:
             self.clear()
 
@@ -34,14 +35,37 @@ class PartFile:
     def resumable(self) -> bool:
         # Without a validator only the hash could tell that two versions were joined.
         known = self.validator is not None or self.sha256 is not None
-        return known and self.total is not None and self.offset <= self.total
+        return known and self.total is not None and 0 < self.offset <= self.total
 
-    def start(self, total: int, validator: str | None) -> None:
-        """Begins at the first byte of a file of `total` bytes."""
+    def start(self, length: int | None, validator: str | None) -> None:
+        """Begins at the first byte of a file that the server says to be of `length` bytes.
+
+        Raises DogganError where that is not what is expected, or more than the disk has room for.
+        """
+        total = self.size if length is None else length
+        if total is None:
+            raise DogganError(
+                f"{self.url}: the server does not say how long the file is, so that a cut would go "
+                "unnoticed; download it by other means"
+            )
+        if self.size not in (None, total):
+            raise DogganError(
+                f"{self.url}: the server offers {total:,} bytes, expected {self.size:,}; "
+                "it is not the file that was published"
+            )
         self.clear()
         require_free_space(self.path.parent, total)
         self.total, self.validator = total, validator
         write_json(self._origin_path, {"url": self.url, "total": total, "validator": validator})
+
+    def resume(self, content_range: str | None, validator: str | None) -> None:
+        """Goes on where the bytes end; for any other rest they are dropped, with TransferError."""
+        rest = f"bytes {self.offset}-{(self.total or 0) - 1}/{self.total}"
+        if not self.resumable or content_range != rest or validator not in (None, self.validator):
+            self.clear()
+            raise TransferError("the server sent another part of the file than was asked for")
+        require_free_space(self.path.parent, self.total - self.offset)
+        self._joined = True
 
     def write(self, piece: bytes) -> None:
         self._file.write(piece)
@@ -50,16 +74,24 @@ class PartFile:
     def clear(self) -> None:
         """Drops the bytes that have come so far."""
         self._file.truncate(0)
-        self.offset, self.total, self.validator, self.joined = 0, None, None, False
+        self.offset, self.total, self.validator, self._joined = 0, None, None, False
 
-    def hash(self) -> str:
-        """The SHA-256 of what has come, in lower-case hexadecimal."""
+    def verify(self) -> None:
+        """Raises an error where the bytes are not those of `sha256`; they are dropped then.
+
+        TransferError where they were joined, so that another attempt may do better.
+        """
         self._file.flush()
-        return sha256_of(self._part_path)
+        if self.sha256 is None or (found := sha256_of(self._part_path)) == self.sha256.lower():
+            return
+        message, joined = f"its sha256 is {found}, expected {self.sha256}", self._joined
+        self.clear()
+        if joined:
+            raise TransferError(f"{message} (put together from several answers)")
+        raise DogganError(f"{self.url}: {message}; nothing was kept of it")
 
     def move(self) -> None:
-        """Gives the bytes, once they are on the disk, their final name."""
-        self._file.flush()
+        """Gives the verified bytes, once they are on the disk, their final name."""
         os.fsync(self._file.fileno())
         self._part_path.replace(self.path)
         self._origin_path.unlink(missing_ok=True)
