@@ -134,10 +134,7 @@ def _status(args: argparse.Namespace, say: Say) -> Outcome:
     from doggan.kaggle.session import gpu_quota, session_status, wait_for_session
 
     kernel, client = named_kernel(args), Client()
-    if args.wait:
-        run = wait_for_session(client, kernel, say)
-    else:
-        run = session_status(client, kernel)
+    run = wait_for_session(client, kernel, say) if args.wait else session_status(client, kernel)
     quota = gpu_quota(client)
     say(run.describe(quota))
     if run.over:
