@@ -139,8 +139,8 @@ def test_data_sets_may_name_a_version(folder, sources):
 def test_the_slug_is_the_clients_own():
     slugify = pytest.importorskip("slugify").slugify
     for title in ("Doggan DCGAN", "Ärger & Hündchen", "  a -- b  ", "Dogs: 64x64"):
-        assert module.slugify_title(title) == slugify(title)
-    assert module.slugify_title(DEFAULTS["title"]) == DEFAULTS["id"].partition("/")[2]
+        assert module.slugify(title) == slugify(title)
+    assert module.slugify(DEFAULTS["title"]) == DEFAULTS["id"].partition("/")[2]
 
 
 @pytest.mark.parametrize(

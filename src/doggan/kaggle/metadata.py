@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from slugify import slugify  # Kaggle's client makes slugs by it, too
+
 from doggan.competition import SLUG
 from doggan.support.errors import InputError
 from doggan.support.files import write_json
@@ -102,7 +104,7 @@ def fill_metadata(
     filled = dict(metadata)
     owner, _, slug = str(metadata.get("id", "")).partition("/")
     if title is not None:
-        filled["title"], slug = title, slugify_title(title)
+        filled["title"], slug = title, slugify(title)
     if user is not None or title is not None:
         filled["id"] = f"{owner if user is None else user}/{slug}"
     if datasets:
@@ -114,13 +116,6 @@ def owner_of(metadata: dict) -> str | None:
     """The user whom the id names, None while it is the placeholder."""
     owner = str(metadata.get("id", "")).partition("/")[0]
     return None if owner in ("", _NOBODY) else owner
-
-
-def slugify_title(title: str) -> str:
-    """The slug that Kaggle makes of a title, by the library that its client uses."""
-    from slugify import slugify
-
-    return slugify(title)
 
 
 def require_valid(metadata: dict, folder: Path | str) -> None:
@@ -172,7 +167,7 @@ def _title_problems(title: object, identity: object) -> Iterator[str]:
         yield f"the title is {title!r}; expected text"
     elif len(title) < 5:
         yield f"the title '{title}' has {len(title)} characters; Kaggle wants 5 or more"
-    elif (slug := slugify_title(title)) != str(identity).rpartition("/")[2]:
+    elif (slug := slugify(title)) != str(identity).rpartition("/")[2]:
         yield f"the title '{title}' becomes the slug '{slug}', and the id is {identity!r}"
 
 

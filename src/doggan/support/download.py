@@ -2,7 +2,6 @@
 
 import contextlib
 import sys
-from collections.abc import Mapping
 from http import HTTPStatus
 from http.client import responses
 from pathlib import Path
@@ -14,7 +13,7 @@ from tqdm import tqdm
 from doggan import __version__
 from doggan.support.errors import DogganError, InputError
 from doggan.support.files import format_bytes
-from doggan.support.part_file import PartFile, is_validator
+from doggan.support.part_file import PartFile
 from doggan.support.transfer import (
     ATTEMPTS,
     PASSING,
@@ -128,12 +127,12 @@ class _Download:
 
     def _begin(self, response: requests.Response) -> None:
         """Holds the answer's status and headers against what is known of the file."""
-        part, headers, status = self.part, response.headers, response.status_code
+        part, status = self.part, response.status_code
         answer = f"the server answered {status} {responses.get(status, '')}".rstrip()
         if status == HTTPStatus.OK:
-            part.start(response.raw.length_remaining, _validator(headers))
+            part.start(response.raw.length_remaining, response.headers)
         elif status == HTTPStatus.PARTIAL_CONTENT:
-            part.resume(headers.get("Content-Range"), _validator(headers))
+            part.resume(response.headers)
         elif status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             part.clear()
             raise TransferError(answer)
@@ -162,10 +161,3 @@ class _Download:
         with contextlib.suppress(TransferError):
             if read(response, 1):
                 raise DogganError(f"{part.url}: the server sends more than {part.total:,} bytes")
-
-
-def _validator(headers: Mapping[str, str]) -> str | None:
-    """What names this version of the file in If-Range: a strong ETag, else Last-Modified."""
-    etag, modified = headers.get("ETag", "W/"), headers.get("Last-Modified")
-    value = modified if etag.startswith("W/") else etag
-    return value if is_validator(value) else None

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -37,7 +38,7 @@ class PartFile:
         known = self.validator is not None or self.sha256 is not None
         return known and self.total is not None and 0 < self.offset <= self.total
 
-    def start(self, length: int | None, validator: str | None) -> None:
+    def start(self, length: int | None, headers: Mapping[str, str]) -> None:
         """Begins at the first byte of a file that the server says to be of `length` bytes.
 
         Raises DogganError where that is not what is expected, or more than the disk has room for.
@@ -55,13 +56,15 @@ class PartFile:
             )
         self.clear()
         require_free_space(self.path.parent, total)
-        self.total, self.validator = total, validator
-        write_json(self._origin_path, {"url": self.url, "total": total, "validator": validator})
+        self.total, self.validator = total, _validator(headers)
+        origin = {"url": self.url, "total": total, "validator": self.validator}
+        write_json(self._origin_path, origin)
 
-    def resume(self, content_range: str | None, validator: str | None) -> None:
+    def resume(self, headers: Mapping[str, str]) -> None:
         """Goes on where the bytes end; for any other rest they are dropped, with TransferError."""
         rest = f"bytes {self.offset}-{(self.total or 0) - 1}/{self.total}"
-        if not self.resumable or content_range != rest or validator not in (None, self.validator):
+        same = _validator(headers) in (None, self.validator)
+        if not (self.resumable and same and headers.get("Content-Range") == rest):
             self.clear()
             raise TransferError("the server sent another part of the file than was asked for")
         require_free_space(self.path.parent, self.total - self.offset)
@@ -111,12 +114,18 @@ class PartFile:
         except (FileNotFoundError, ValueError, TypeError, KeyError):
             return None, None
         same = url == self.url and self.size in (None, total)
-        fit = type(total) is int and (validator is None or is_validator(validator))
+        fit = type(total) is int and (validator is None or _is_header(validator))
         return (total, validator) if same and fit else (None, None)
 
 
-def is_validator(value: object) -> bool:
-    """Whether `value` can stand in an If-Range."""
+def _validator(headers: Mapping[str, str]) -> str | None:
+    """What names this version of the file in If-Range: a strong ETag, else Last-Modified."""
+    etag, modified = headers.get("ETag", "W/"), headers.get("Last-Modified")
+    value = modified if etag.startswith("W/") else etag
+    return value if _is_header(value) else None
+
+
+def _is_header(value: object) -> bool:
     if not isinstance(value, str):
         return False
     return value.isascii() and value.isprintable() and value == value.strip()
