@@ -142,22 +142,23 @@ def _may_pass(error: Exception, patient: bool) -> bool:
 
 
 def _refusal(error: requests.HTTPError, refusals: Mapping[int, str]) -> str:
-    status, message = _answer(error)
+    status, said = _answer(error)
     text = {**_REFUSALS, **refusals}.get(status)
     if text is None and 400 <= status < 500:
         text = f"Kaggle refuses the request ({status})"
     elif text is None:
         text = f"Kaggle answered with an error ({status}); try again later"
-    return f"{text} (Kaggle says: {readable(message)})" if message else text
+    return f"{text} (Kaggle says: {said})" if said else text
 
 
 def _answer(error: requests.HTTPError) -> tuple[int, str]:
-    """The answer's status and message; Kaggle also puts both into the JSON of an answer of 200."""
+    """The answer's status and what it says; Kaggle puts both into the JSON of a 200, too."""
     status = getattr(error.response, "status_code", 0)
     try:
         body = error.response.json()
         code, message = body.get("code"), body.get("message")
     except (ValueError, AttributeError):
         return status, ""
-    in_body = status < 400 and isinstance(code, int)
-    return code if in_body else status, message if isinstance(message, str) else ""
+    if status < 400 and isinstance(code, int):
+        status = code
+    return status, readable(message) if isinstance(message, str) else ""
