@@ -485,6 +485,7 @@ def test_a_file_system_without_locks_will_do(server, target, monkeypatch):
         {"total": "many"},
         {"total": True},
         {"validator": "1\r\nX-Header: 2"},
+        {"validator": " 1"},
         {"validator": 1},
     ],
 )
