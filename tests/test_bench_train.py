@@ -1,25 +1,19 @@
 """The training benchmark, in a short form: every contender trains, every ratio is there."""
 
 import json
-import sys
-from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 import bench_train
+from stock_loop import CHANGES, time_loop
 
 
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch):
     """Each contender in a process of its own would spend most of the time on starting."""
-
-    def run(self, contender, folder=None):
-        arguments = ["--contender", contender, "--device", "cpu", "--quick"]
-        arguments += ["--photos", str(self._photos), "--set", str(folder or self._scratch / "set")]
-        return bench_train.run_contender(bench_train._parse(arguments))
-
-    monkeypatch.setattr(bench_train._Contenders, "_run", run)
+    monkeypatch.setattr(bench_train, "in_own_process", lambda run, *arguments: run(*arguments))
 
 
 def results(capsys, *arguments):
@@ -42,8 +36,8 @@ def test_engine_and_stock_loop_are_compared(capsys):
 
 @pytest.mark.slow
 def test_convolutions_and_scaling_are_measured(capsys, monkeypatch):
-    few = bench_train.Sizes(photos=4, warm_up=1, steps=1, sets=(20, 40), long_images=64, repeats=1)
-    monkeypatch.setattr(bench_train, "QUICK", few)
+    few = {"photos": 4, "warm_up": 1, "steps": 1, "sets": (20, 40), "long_images": 64, "repeats": 1}
+    monkeypatch.setattr(bench_train, "SIZES", {name: (None, size) for name, size in few.items()})
     found = results(capsys, "--only", "convolutions", "scaling")
     share = found["convolution_seconds"] / found["step_seconds"]
     assert found["convolution_share"] == pytest.approx(share)
@@ -52,11 +46,9 @@ def test_convolutions_and_scaling_are_measured(capsys, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("change", bench_train.CHANGES[1:])  # the stock loop is timed above
+@pytest.mark.parametrize("change", CHANGES[1:])  # the stock loop is timed above
 def test_every_change_of_the_ablation_trains(photos, tiny_set, change):
-    sizes = bench_train.Sizes(
-        photos=12, warm_up=0, steps=1, sets=(20, 40), long_images=64, repeats=1
-    )
-    changes = set(bench_train.CHANGES[1 : bench_train.CHANGES.index(change) + 1])
-    found = bench_train.time_loop(changes, photos, tiny_set, bench_train.torch.device("cpu"), sizes)
+    sizes = SimpleNamespace(warm_up=0, steps=1)
+    changes = set(CHANGES[1 : CHANGES.index(change) + 1])
+    found = time_loop(changes, photos, tiny_set, torch.device("cpu"), sizes)
     assert found["images_per_second"] > 0

@@ -1,10 +1,8 @@
 """The calibration of eps: copies that are copies, and a threshold between them and new photos."""
 
 import json
-import sys
 import zipfile
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,14 +10,11 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
+import calibrate_eps
 from conftest import make_photos
 from doggan.scoring.judges import efficientnet
 from doggan.support.errors import InputError
 from test_features import make_judge
-
-TOOLS = Path(__file__).parents[1] / "tools"
-sys.path.insert(0, str(TOOLS))
-import calibrate_eps  # noqa: E402
 
 
 @pytest.fixture

@@ -1,17 +1,15 @@
 """The campaigns in short: killed, resumed, never torn; and limits that are kept."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-TOOLS = Path(__file__).parents[1] / "tools"
-sys.path.insert(0, str(TOOLS))
-import campaign  # noqa: E402
-from campaign import BrokenPromiseError, Trial, check_file, same_course  # noqa: E402
+import campaign
+from campaign_deadline import Trial
+from campaign_kill import same_course
+from promises import BrokenPromiseError, check_file
 
 
 @pytest.mark.slow

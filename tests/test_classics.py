@@ -1,15 +1,14 @@
 """The classics: sets of idx files and plain folders, their recipes, labels, and their judge."""
 
 import json
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+import judge_digits
 from conftest import encode, write
 from doggan.cli.main import main
 from doggan.data.build import build_imageset
@@ -21,9 +20,6 @@ from doggan.gan.sampler import labels_in_turn, latents, sample
 from doggan.recipe import DataRecipe, load_recipe
 from doggan.support.errors import InputError
 from test_idx import IMAGES, LABELS, idx_bytes, published, write_pair  # noqa: F401
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-import judge_digits
 
 CLASSICS = ("mnist-dense", "mnist-dcgan", "fashion-dense", "fashion-dcgan")
 TINY = ("networks.latent=4", "networks.generator_width=2", "networks.discriminator_width=2")

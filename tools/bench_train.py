@@ -4,36 +4,33 @@
     .venv/bin/python tools/bench_train.py                  # on drawn dogs
     .venv/bin/python tools/bench_train.py --photos photos  # photos in Stanford's layout
 
-(a) is the loop of PyTorch's DCGAN tutorial, written afresh: a DataLoader over the photos' folder
-with its usual transforms, batches of 128, fp32. (b) is the same networks in our engine, (c) our
-default recipe. Each runs in a process of its own, in turn, three times; medians are compared.
-The ablation takes the stock loop to (b) one change at a time. It takes some 15 minutes; `--quick`
-takes one and says only that the benchmark works.
+(a) is the tutorial's loop of `stock_loop`, (b) the same networks in our engine, (c) our default
+recipe. Each runs in a process of its own, in turn, three times; medians are compared. The ablation
+takes the stock loop to (b) one change at a time. It takes some 15 minutes; `--quick` takes one and
+says only that the benchmark works.
 """
 
 import argparse
-import json
-import os
-import statistics
-import subprocess
+import contextlib
+import io
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from doggan.data.batches import Batches
+from bench import Figures, in_own_process, make_parser, run_parts, side_by_side
 from doggan.data.build import build_imageset
-from doggan.data.imageset import ImageSet, hash_images, open_imageset
+from doggan.data.imageset import ImageSet, open_imageset
 from doggan.drawn_dogs.photos import draw_sample_dogs
+from doggan.gan.history import read_history
 from doggan.gan.networks import make_networks
 from doggan.gan.trainer import train
-from doggan.recipe import Recipe, load_recipe
+from doggan.recipe import load_recipe
 from doggan.support.deadline import Deadline
 from doggan.support.device import (
     autocast,
@@ -42,285 +39,129 @@ from doggan.support.device import (
     describe_environment,
     peak_memory_bytes,
 )
-from doggan.support.errors import DogganError
+from stock_loop import CHANGES, SAME_NETWORKS, time_loop, wait
 
-PARTS = ("engine", "ablation", "convolutions", "scaling")
-# The tutorial's numbers, in our recipe's words.
-SAME_NETWORKS = (
-    "networks.latent=100",
-    "train.batch_size=128",
-    "train.learning_rate_generator=2e-4",
-    "train.learning_rate_discriminator=2e-4",
-    "train.beta1=0.5",
-    "train.real_label=1.0",
-)
-# The ablation's changes, in the order in which they are made.
-CHANGES = ("stock", "in memory", "channels last", "bf16", "one backward", "fused Adam")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sizes:
-    """How much is measured."""
-
-    photos: int
-    warm_up: int  # steps of 128 images that are not measured
-    steps: int  # those that are
-    sets: tuple[int, int]  # images in a small and a large set
-    long_images: int  # shown in one run, for the memory
-    repeats: int
-
-
-FULL = Sizes(
-    photos=1000, warm_up=3, steps=12, sets=(1_000, 100_000), long_images=200_000, repeats=3
-)
-QUICK = Sizes(photos=130, warm_up=1, steps=1, sets=(40, 80), long_images=400, repeats=1)
+# How much is measured, in full and under --quick.
+SIZES = {
+    "photos": (1000, 130),
+    "warm_up": (3, 1),  # steps of 128 images that are not measured
+    "steps": (12, 1),  # those that are
+    "sets": ((1_000, 100_000), (40, 80)),  # images in a small and a large set
+    "long_images": (200_000, 400),  # shown in one run, for the memory
+    "repeats": (3, 1),
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    args = _parse(arguments)
-    try:
-        if args.contender:
-            print(json.dumps(run_contender(args)))
-            return 0
-        results = measure(args)
-    except DogganError as error:
-        print(f"bench_train: {error}", file=sys.stderr)
-        return error.exit_code
-    if args.json:
-        print(json.dumps(results))
-    return 0
+    parser = make_parser("Times training against the stock DCGAN loop.", PARTS)
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--photos", type=Path, help="photos in Stanford's layout (else drawn)")
+    return run_parts("bench_train", parser.parse_args(arguments), PARTS, SIZES, prepare)
 
 
-def measure(args: argparse.Namespace) -> dict:
-    """Runs what was asked for; says each part's results as they come, and returns them all."""
-    sizes = QUICK if args.quick else FULL
-    device = choose_device(args.device)
-    results = {"quick": args.quick, "repeats": sizes.repeats}
-    results |= describe_environment(device, choose_precision("auto", device))
-    with tempfile.TemporaryDirectory() as scratch:
-        photos = args.photos or Path(scratch) / "photos"
-        if not args.photos:
-            draw_sample_dogs(photos, photos=sizes.photos, seed=0)
-        build_imageset([photos], Path(scratch) / "set", load_recipe("dogs").data)
-        run = _Contenders(args, sizes, photos, Path(scratch))
-        parts = {
-            "engine": run.engine,
-            "ablation": run.ablation,
-            "convolutions": run.convolutions,
-            "scaling": run.scaling,
-        }
-        for part in args.only:
-            found = parts[part]()
-            results |= found
-            for name, value in found.items():
-                # Under --json the last line of stdout is the JSON's alone.
-                print(f"{name:36} {value:.4g}", file=sys.stderr if args.json else None, flush=True)
-    return results
+def prepare(args: argparse.Namespace, scratch: Path) -> dict:
+    """Draws photos where none are given, and builds the set."""
+    args.device, args.set = choose_device(args.device), scratch / "set"
+    if not args.photos:
+        args.photos = scratch / "photos"
+        draw_sample_dogs(args.photos, photos=args.sizes.photos, seed=0)
+    build_imageset([args.photos], args.set, load_recipe("dogs").data)
+    return describe_environment(args.device, choose_precision("auto", args.device))
 
 
-class _Contenders:
-    """Starts contenders, each in a process of its own, and compares them."""
-
-    def __init__(self, args: argparse.Namespace, sizes: Sizes, photos: Path, scratch: Path):
-        self._args, self._sizes, self._photos, self._scratch = args, sizes, photos, scratch
-
-    def engine(self) -> dict:
-        """Stock loop, same networks, default recipe."""
-        found = self._side_by_side({name: name for name in ("stock", "same networks", "default")})
-        stock, same, default = found["stock"], found["same networks"], found["default"]
-        rate = "images_per_second"
-        return {
-            "same_networks_ratio": same[rate] / stock[rate],
-            "default_recipe_ratio": default[rate] / stock[rate],
-            **{
-                f"{name.replace(' ', '_')}_{key}": value
-                for name, values in found.items()
-                for key, value in values.items()
-            },
-        }
-
-    def ablation(self) -> dict:
-        """The stock loop with one change more at a time, and the engine, which has them all."""
-        found = self._side_by_side({name: name for name in (*CHANGES, "same networks")})
-        return {
-            f"ablation_{name.replace(' ', '_')}_images_per_second": values["images_per_second"]
-            for name, values in found.items()
-        }
-
-    def convolutions(self) -> dict:
-        """How much of the default recipe's step its convolutions would take by themselves."""
-        return self._run("convolutions")
-
-    def scaling(self) -> dict:
-        """Speed with few and with many images in the set; memory early and late in a long run."""
-        few, many = self._sizes.sets
-        folders = {count: self._draw_set(count) for count in (few, many)}
-        found = self._side_by_side(dict.fromkeys(folders, "default"), folders)
-        return {
-            "many_over_few_images_ratio": found[many]["images_per_second"]
-            / found[few]["images_per_second"],
-            **self._run("memory"),
-        }
-
-    def _side_by_side(self, contenders: dict, folders: dict | None = None) -> dict:
-        """Medians of each figure, A B C A B C A B C."""
-        runs = {name: [] for name in contenders}
-        for _ in range(self._sizes.repeats):
-            for name, contender in contenders.items():
-                runs[name].append(self._run(contender, (folders or {}).get(name)))
-        return {
-            name: {key: statistics.median(run[key] for run in measured) for key in measured[0]}
-            for name, measured in runs.items()
-        }
-
-    def _run(self, contender: str, folder: Path | None = None) -> dict:
-        command = [sys.executable, __file__, "--contender", contender, "--device"]
-        command += [self._args.device, "--photos", str(self._photos)]
-        command += ["--set", str(folder or self._scratch / "set"), "--only", *PARTS]
-        command += ["--quick"] if self._args.quick else []
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            raise DogganError(f"contender '{contender}' failed: {done.stderr[-2000:]}")
-        return json.loads(done.stdout.splitlines()[-1])
-
-    def _draw_set(self, count: int) -> Path:
-        """A built set of noise."""
-        folder = self._scratch / f"noise{count}"
-        folder.mkdir()
-        shape = (count, 64, 64, 3)
-        images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, shape)
-        random = np.random.default_rng(0)
-        for start in range(0, count, 1000):
-            block = images[start : start + 1000]
-            block[:] = random.integers(0, 256, block.shape, np.uint8)
-        np.save(folder / "labels.npy", np.zeros(count, np.int64))
-        manifest = {"format": 1, "images_sha256": hash_images(images), "label_names": ["noise"]}
-        (folder / "manifest.json").write_text(json.dumps(manifest))
-        os.sync()  # writing a gigabyte to the disk meanwhile would slow what is timed next
-        return folder
-
-
-def run_contender(args: argparse.Namespace) -> dict:
-    """One contender, in this process."""
-    device, sizes = choose_device(args.device), QUICK if args.quick else FULL
-    if args.contender in CHANGES:
-        changes = set(CHANGES[1 : CHANGES.index(args.contender) + 1])
-        return time_loop(changes, args.photos, open_imageset(args.set), device, sizes)
-    overrides = SAME_NETWORKS if args.contender == "same networks" else ()
-    recipe = load_recipe("dogs", overrides)
-    if args.contender == "convolutions":
-        return time_convolutions(recipe, open_imageset(args.set), device, sizes)
-    if args.contender == "memory":
-        return measure_memory(open_imageset(args.set), device, sizes)
-    return time_engine(recipe, open_imageset(args.set), device, sizes)
-
-
-def time_loop(
-    changes: set[str], photos: Path, imageset: ImageSet, device: torch.device, sizes: Sizes
-) -> dict:
-    """The tutorial's loop with `changes` of CHANGES made to it."""
-    start = time.perf_counter()
-    recipe = load_recipe("dogs", SAME_NETWORKS)
-    options = recipe.train
-    layout = torch.channels_last if "channels last" in changes else torch.contiguous_format
-    generator, discriminator = (
-        network.to(device, memory_format=layout)
-        for network in make_networks(recipe.networks, side=64, channels=3, label_count=1, seed=0)
-    )
-    fused = "fused Adam" in changes
-    generator_adam, discriminator_adam = (
-        torch.optim.Adam(network.parameters(), 2e-4, (0.5, 0.999), fused=fused)
-        for network in (generator, discriminator)
-    )
-    if "in memory" in changes:
-        stream = Batches(imageset, options, seed=0, device=device)
-        batches = (stream.at(position)[0] for position in range(0, 10**9, options.batch_size))
-    else:
-        batches = _load_photos(photos, options.batch_size, device)
-    criterion = nn.BCEWithLogitsLoss()
-    precision = choose_precision("auto", device) if "bf16" in changes else "fp32"
-    first = started = 0.0
-    for step in range(sizes.warm_up + sizes.steps):
-        real = next(batches)
-        if step == sizes.warm_up:
-            _wait(device)
-            started = time.perf_counter()
-        discriminator.zero_grad()
-        with autocast(device, precision):
-            real_loss = criterion(*_towards(discriminator(real), 1.0))
-        if "one backward" not in changes:
-            real_loss.backward()
-        with autocast(device, precision):
-            fake = generator(torch.randn(len(real), 100, device=device))
-            fake_loss = criterion(*_towards(discriminator(fake.detach()), 0.0))
-        (real_loss + fake_loss if "one backward" in changes else fake_loss).backward()
-        discriminator_adam.step()
-        generator.zero_grad()
-        # Gradients of the discriminator are of no use in the generator's step.
-        discriminator.requires_grad_("one backward" not in changes)
-        with autocast(device, precision):
-            loss = criterion(*_towards(discriminator(fake), 1.0))
-        loss.backward()
-        discriminator.requires_grad_(True)
-        generator_adam.step()
-        if step == 0:
-            _wait(device)
-            first = time.perf_counter() - start
-    _wait(device)
-    seconds = time.perf_counter() - started
+def measure_engine(args: argparse.Namespace) -> Figures:
+    """Stock loop, same networks, default recipe."""
+    found = _compare(args, "stock", "same networks", "default")
+    stock, same, default = (figures["images_per_second"] for figures in found.values())
     return {
-        "images_per_second": sizes.steps * options.batch_size / seconds,
-        "first_step_seconds": first,
-        "memory_gigabytes": peak_memory_bytes(device) / 1e9,
+        "same_networks_ratio": same / stock,
+        "default_recipe_ratio": default / stock,
+        **{
+            f"{name.replace(' ', '_')}_{figure}": value
+            for name, figures in found.items()
+            for figure, value in figures.items()
+        },
     }
 
 
-def time_engine(recipe: Recipe, imageset: ImageSet, device: torch.device, sizes: Sizes) -> dict:
-    """Our engine, its pictures, checkpoints and history included in nothing but the memory."""
-    batch = recipe.train.batch_size
-    steps = sizes.warm_up * 128 // batch, sizes.steps * 128 // batch
-    overrides = {"images": sum(steps) * batch, "interval_images": steps[0] * batch}
+def measure_ablation(args: argparse.Namespace) -> Figures:
+    """The stock loop with one change more at a time, and the engine, which has them all."""
+    return {
+        f"ablation_{name.replace(' ', '_')}_images_per_second": figures["images_per_second"]
+        for name, figures in _compare(args, *CHANGES, "same networks").items()
+    }
+
+
+def measure_convolutions(args: argparse.Namespace) -> Figures:
+    """How much of the default recipe's step its convolutions would take by themselves."""
+    return in_own_process(run_contender, "convolutions", args)
+
+
+def measure_scaling(args: argparse.Namespace) -> Figures:
+    """Speed with few and with many images in the set; memory early and late in a long run."""
+    found = _compare(args, "few", "many")
+    few, many = (figures["images_per_second"] for figures in found.values())
+    long_run = in_own_process(run_contender, "memory", args)
+    return {"many_over_few_images_ratio": many / few} | long_run
+
+
+PARTS = {
+    "engine": measure_engine,
+    "ablation": measure_ablation,
+    "convolutions": measure_convolutions,
+    "scaling": measure_scaling,
+}
+
+
+def run_contender(name: str, args: argparse.Namespace) -> Figures:
+    """One contender in this process, without its bar and warnings."""
+    with contextlib.redirect_stderr(io.StringIO()):
+        if name in CHANGES:
+            changes = set(CHANGES[1 : CHANGES.index(name) + 1])
+            imageset = open_imageset(args.set)
+            return time_loop(changes, args.photos, imageset, args.device, args.sizes)
+        return CONTENDERS[name](args)
+
+
+def time_engine(args: argparse.Namespace, *overrides: str, noise: int = 0) -> Figures:
+    """Our engine; its pictures, checkpoints and history count in nothing but the memory.
+
+    `noise` is how many images of noise take the place of the set, where there are any.
+    """
+    imageset = _draw_noise(noise) if noise else open_imageset(args.set)
+    warm_up, steps = args.sizes.warm_up * 128, args.sizes.steps * 128
+    lengths = (f"train.images={warm_up + steps}", f"train.interval_images={warm_up}")
     moments = []
 
     def clock() -> float:
         moments.append(time.perf_counter())
         return moments[-1]
 
-    with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
-        run = _with_train(recipe, **overrides)
-        train(imageset, Path(folder), run, device=device.type, deadline=Deadline(None, clock))
-        rows = [json.loads(line) for line in (Path(folder) / "stats.jsonl").open()]
+    start = time.perf_counter()
+    rows = _train(imageset, args.device, *overrides, *lengths, deadline=Deadline(None, clock))
     first, last = rows[0], rows[-1]
     return {
         "images_per_second": (last["images"] - first["images"])
         / (last["seconds"] - first["seconds"]),
         "first_step_seconds": moments[1] - start,  # the first is the deadline's own
-        "memory_gigabytes": peak_memory_bytes(device) / 1e9,
+        "memory_gigabytes": peak_memory_bytes(args.device) / 1e9,
     }
 
 
-def time_convolutions(
-    recipe: Recipe, imageset: ImageSet, device: torch.device, sizes: Sizes
-) -> dict:
+def time_convolutions(args: argparse.Namespace) -> Figures:
     """Seconds of a step, and of its convolutions alone at the same shapes and precision."""
-    batch, precision = recipe.train.batch_size, choose_precision("auto", device)
+    recipe = load_recipe("dogs")
+    batch, repeats = recipe.train.batch_size, 10 * args.sizes.repeats
+    networks = make_networks(recipe.networks, side=64, channels=3, label_count=1, seed=0)
+    shapes = ((batch, recipe.networks.latent), (batch, 3, 64, 64))
     generator, discriminator = (
-        network.to(device, memory_format=torch.channels_last)
-        for network in make_networks(recipe.networks, side=64, channels=3, label_count=1, seed=0)
+        _time_layers(network, shape, args.device, repeats)
+        for network, shape in zip(networks, shapes, strict=True)
     )
-    inputs = (torch.randn(batch, recipe.networks.latent), torch.randn(batch, 3, 64, 64))
-    alone = {
-        name: _time_layers(network, given.to(device), precision, 10 * sizes.repeats)
-        for name, network, given in (
-            ("generator", generator, inputs[0]),
-            ("discriminator", discriminator, inputs[1]),
-        )
-    }
     # A step takes the generator forward and back once, the discriminator twice, and a third time
     # without the gradients of its weights: about two thirds of a whole pass.
-    convolutions = alone["generator"] + (2 + 2 / 3) * alone["discriminator"]
-    step = batch / time_engine(recipe, imageset, device, sizes)["images_per_second"]
+    convolutions = generator + (2 + 2 / 3) * discriminator
+    step = batch / time_engine(args)["images_per_second"]
     return {
         "step_seconds": step,
         "convolution_seconds": convolutions,
@@ -328,96 +169,81 @@ def time_convolutions(
     }
 
 
-def measure_memory(imageset: ImageSet, device: torch.device, sizes: Sizes) -> dict:
+def measure_memory(args: argparse.Namespace) -> Figures:
     """The most memory that was held early and late in a long run of a narrow network."""
-    recipe = load_recipe("dogs", ["networks.generator_width=8", "networks.discriminator_width=8"])
-    images = sizes.long_images
-    run = _with_train(recipe, images=images, interval_images=images // 10)
-    with tempfile.TemporaryDirectory() as folder:
-        train(imageset, Path(folder), run, device=device.type)
-        rows = [json.loads(line) for line in (Path(folder) / "stats.jsonl").open()]
+    narrow = ("networks.generator_width=8", "networks.discriminator_width=8")
+    images = args.sizes.long_images
+    lengths = (f"train.images={images}", f"train.interval_images={images // 10}")
+    rows = _train(open_imageset(args.set), args.device, *narrow, *lengths)
     return {
         "long_run_images": rows[-1]["images"],
         "memory_late_over_early_ratio": rows[-1]["memory_bytes"] / rows[1]["memory_bytes"],
     }
 
 
-def _time_layers(network: nn.Module, images: torch.Tensor, precision: str, repeats: int) -> float:
-    """Seconds of the network's convolutions forward and back, each at its own shape."""
+# Beside CHANGES, which are contenders too.
+CONTENDERS = {
+    "same networks": lambda args: time_engine(args, *SAME_NETWORKS),
+    "default": time_engine,
+    "few": lambda args: time_engine(args, noise=args.sizes.sets[0]),
+    "many": lambda args: time_engine(args, noise=args.sizes.sets[1]),
+    "convolutions": time_convolutions,
+    "memory": measure_memory,
+}
+
+
+def _compare(args: argparse.Namespace, *names: str) -> dict[str, Figures]:
+    """Medians of the contenders' figures, each contender in a process of its own."""
+    contenders = {name: partial(in_own_process, run_contender, name, args) for name in names}
+    return side_by_side(contenders, args.sizes.repeats)
+
+
+def _train(
+    imageset: ImageSet, device: torch.device, *overrides: str, deadline: Deadline | None = None
+) -> list[dict]:
+    """The history of a training by the default recipe with `overrides`."""
+    recipe = load_recipe("dogs", overrides)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        train(imageset, folder, recipe, device=device.type, deadline=deadline, processes=1)
+        return read_history(folder)
+
+
+def _draw_noise(count: int) -> ImageSet:
+    """A set of noise, in memory alone."""
+    images = np.random.default_rng(0).integers(0, 256, (count, 64, 64, 3), np.uint8)
+    manifest = {"images_sha256": "noise", "label_names": ["noise"]}
+    return ImageSet(Path("noise"), images, np.zeros(count, np.int64), manifest)
+
+
+def _time_layers(network: nn.Module, shape: tuple, device: torch.device, repeats: int) -> float:
+    """Seconds of the convolutions forward and back, each alone, for an input of that shape."""
+    precision = choose_precision("auto", device)
+    network.to(device, memory_format=torch.channels_last)
     shapes = []
-    kinds = nn.Conv2d | nn.ConvTranspose2d
-    layers = [layer for layer in network.modules() if isinstance(layer, kinds)]
+    convolution = nn.Conv2d | nn.ConvTranspose2d
+    layers = [layer for layer in network.modules() if isinstance(layer, convolution)]
     hooks = [
-        layer.register_forward_pre_hook(lambda layer, given: shapes.append(given[0].shape))
+        layer.register_forward_pre_hook(lambda layer, inputs: shapes.append(inputs[0].shape))
         for layer in layers
     ]
-    network(images)
+    network(torch.randn(shape, device=device))
     for hook in hooks:
         hook.remove()
     seconds = 0.0
     for layer, shape in zip(layers, shapes, strict=True):
-        given = torch.randn(shape, device=images.device)
-        given = given.to(memory_format=torch.channels_last).requires_grad_()
+        images = torch.randn(shape, device=device)
+        images = images.to(memory_format=torch.channels_last).requires_grad_()
         for repeat in range(repeats + 2):
             if repeat == 2:
-                _wait(images.device)
+                wait(device)
                 start = time.perf_counter()
-            with autocast(images.device, precision):
-                made = layer(given)
+            with autocast(device, precision):
+                made = layer(images)
             made.backward(made.detach())
-        _wait(images.device)
+        wait(device)
         seconds += (time.perf_counter() - start) / repeats
     return seconds
-
-
-def _load_photos(photos: Path, batch_size: int, device: torch.device) -> Iterator[torch.Tensor]:
-    """The tutorial's data set and loader, epoch after epoch."""
-    from torchvision import datasets, transforms
-
-    transform = transforms.Compose(
-        [
-            transforms.Resize(64),
-            transforms.CenterCrop(64),
-            transforms.ToTensor(),
-            transforms.Normalize((0.5,) * 3, (0.5,) * 3),
-        ]
-    )
-    images = datasets.ImageFolder(photos / "Images", transform)
-    loader = torch.utils.data.DataLoader(
-        images, batch_size, shuffle=True, num_workers=2, drop_last=True
-    )
-    while True:
-        for batch, _ in loader:
-            yield batch.to(device)
-
-
-def _towards(logits: torch.Tensor, label: float) -> tuple[torch.Tensor, torch.Tensor]:
-    logits = logits.float()
-    return logits, torch.full_like(logits, label)
-
-
-def _with_train(recipe: Recipe, **values: int) -> Recipe:
-    return replace(recipe, train=replace(recipe.train, **values))
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-
-
-def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Times training against the stock DCGAN loop.")
-    parser.add_argument("--json", action="store_true", help="end with one JSON object")
-    parser.add_argument("--quick", action="store_true", help="only see that it works")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--photos", type=Path, help="photos in Stanford's layout (else drawn)")
-    parser.add_argument(
-        "--only", nargs="+", choices=PARTS, default=PARTS, help="leave out the other parts"
-    )
-    # For the benchmark's own processes.
-    parser.add_argument("--contender", help=argparse.SUPPRESS)
-    parser.add_argument("--set", type=Path, help=argparse.SUPPRESS)
-    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
