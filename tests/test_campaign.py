@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 import campaign
-from campaign_deadline import Trial
+from campaign import Trial
 from campaign_kill import same_course
 from promises import BrokenPromiseError, check_file
 
