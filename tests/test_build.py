@@ -11,10 +11,11 @@ from PIL import Image
 
 from conftest import annotation, encode, make_photos, write
 from doggan.data import build
-from doggan.data.build import build_imageset, read_images, read_reference
+from doggan.data.build import build_imageset, read_images
 from doggan.data.images import load_images
 from doggan.data.imageset import is_imageset, open_imageset
 from doggan.recipe import DataRecipe
+from doggan.scoring.reference import read_reference
 from doggan.support.errors import InputError
 
 RECIPE = DataRecipe(side_px=16)
@@ -107,10 +108,10 @@ def test_whole_frames_need_no_annotation(photos, tmp_path):
         photos / "Images" / "n90000001-Red_dog" / "n90000001_99.jpg",
         encode(Image.new("RGB", (96, 80)), "PNG"),
     )  # a PNG that is named .jpg, too
-    images, name, whole_frames = read_reference([photos])
-    assert images.shape == (13, 64, 64, 3)
-    assert name == f"{photos}, crop 'full', Lanczos to 64x64"
-    assert whole_frames
+    reference = read_reference([photos])
+    assert reference.images.shape == (13, 64, 64, 3)
+    assert reference.name == f"{photos}, crop 'full', Lanczos to 64x64"
+    assert reference.whole_frames
     assert len(read_images([photos], RECIPE)) == 12
 
 

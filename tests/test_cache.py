@@ -12,8 +12,8 @@ import pytest
 from doggan.data.imageset import hash_images
 from doggan.scoring import reference as module
 from doggan.scoring.features import DeadlineExpiredError, extract_features
-from doggan.scoring.reference import cache_entry, extract_reference
-from doggan.scoring.scorecard import score_images
+from doggan.scoring.reference import Reference
+from doggan.scoring.score import score_images
 from doggan.support.deadline import Deadline
 from doggan.support.errors import InputError
 from test_features import make_judge
@@ -36,10 +36,14 @@ def extract(tmp_path, lines):
 
     def extract(images, judge=None, folder=tmp_path):
         judge = judge or make_judge()
-        features, _ = extract_reference(images, judge, cache=folder, say=lines.append)
+        features = Reference(images, "dogs", cache=folder, say=lines.append).features(judge)
         return features, sum(judge.network.calls)
 
     return extract
+
+
+def cache_entry(images, judge, cache=None):
+    return Reference(images, "dogs", cache=cache).cache_entry(judge)
 
 
 def only_file(folder):
@@ -62,7 +66,7 @@ def test_a_second_score_judges_the_generated_images_alone(images, tmp_path):
     cards = []
     for judged in (29, 9):
         judge = make_judge()
-        card = score_images(generated, images, judge, reference_name="dogs", cache=tmp_path)
+        card = score_images(generated, Reference(images, "dogs", cache=tmp_path), judge)
         assert sum(judge.network.calls) == judged
         cards.append(replace(card, seconds=0))
     assert cards[0] == cards[1]
@@ -80,11 +84,15 @@ def test_memory_maps_and_arrays_have_the_same_entry(images, tmp_path):
 def test_the_images_are_hashed_once_for_the_cache_and_the_scorecard(images, tmp_path, monkeypatch):
     hashed = []
     monkeypatch.setattr(module, "hash_images", lambda images: hashed.append(1) or "ab" * 32)
-    _, sha256 = extract_reference(images, make_judge(), cache=tmp_path)
-    assert (sha256, hashed) == ("ab" * 32, [1])
+    generated = np.random.default_rng(1).integers(0, 200, (9, 6, 7, 3), np.uint8)
+    reference = Reference(images, "dogs", cache=tmp_path)
+    card = score_images(generated, reference, make_judge())
+    assert (card.reference_sha256, hashed) == ("ab" * 32, [1])
     monkeypatch.undo()
     for _ in range(2):  # extracted, and from the cache
-        assert extract_reference(images, make_judge(), cache=tmp_path)[1] == hash_images(images)
+        reference = Reference(images, "dogs", cache=tmp_path)
+        card = score_images(generated, reference, make_judge())
+        assert card.reference_sha256 == hash_images(images)
 
 
 def with_pixel(images):
@@ -272,13 +280,13 @@ def test_the_latest_used_files_are_kept(images, tmp_path, monkeypatch):
 def test_the_deadline_is_passed_on_and_nothing_is_kept(images, tmp_path):
     deadline = Deadline(0.5, clock=iter([0.0, 1.0]).__next__)
     with pytest.raises(DeadlineExpiredError):
-        extract_reference(images, make_judge(), cache=tmp_path, deadline=deadline)
+        Reference(images, "dogs", cache=tmp_path).features(make_judge(), deadline)
     assert not (tmp_path / "features").exists()
 
 
 def test_other_things_than_images_are_refused(tmp_path):
     with pytest.raises(InputError, match="the judge takes images"):
-        extract_reference([1, 2], make_judge(), cache=tmp_path)
+        Reference([1, 2], "dogs", cache=tmp_path).features(make_judge())
 
 
 def test_the_users_own_folder_is_the_default(images, monkeypatch, tmp_path):
@@ -288,9 +296,9 @@ def test_the_users_own_folder_is_the_default(images, monkeypatch, tmp_path):
 
 
 def test_lines_go_to_stderr_unless_somebody_takes_them(images, tmp_path, capsys):
-    extract_reference(images, make_judge(), cache=tmp_path)
+    Reference(images, "dogs", cache=tmp_path).features(make_judge())
     only_file(tmp_path).write_bytes(b"")
-    extract_reference(images, make_judge(), cache=tmp_path)
+    Reference(images, "dogs", cache=tmp_path).features(make_judge())
     out, err = capsys.readouterr()
     assert out == ""
     assert "its length is wrong" in err

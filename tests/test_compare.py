@@ -10,8 +10,7 @@ import pytest
 from doggan import __version__
 from doggan.cli.main import main
 from doggan.scoring.comparison import CONDITIONS, Entry, Ranking, compare, summarise
-from doggan.scoring.scorecard import Scorecard
-from doggan.scoring.scorecard_file import read_scorecard
+from doggan.scoring.scorecard import Scorecard, read_scorecard
 from doggan.support.errors import InputError
 
 CARD = Scorecard(
@@ -169,7 +168,7 @@ def test_what_kaggle_would_not_score_so_is_said():
 def card_file(tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
-    (folder / "scorecard.json").write_text(CARD.to_json())
+    CARD.write(folder / "scorecard.json")
     return folder / "scorecard.json"
 
 
@@ -183,7 +182,7 @@ def test_a_card_of_doggans_first_days_is_read(card_file):
     card_file.write_text(json.dumps(old))
     assert read_scorecard(card_file) == replace(CARD, reference_sha256=None)
     assert main(["compare", str(card_file)]) == 0
-    card_file.write_text(read_scorecard(card_file).to_json())
+    read_scorecard(card_file).write(card_file)
     assert read_scorecard(card_file) == replace(CARD, reference_sha256=None)
 
 
@@ -195,7 +194,7 @@ def changed(**changes):
     ("text", "message"),
     [
         ("", r"scorecard\.json is damaged, or no scorecard"),
-        (CARD.to_json()[:200], r"scorecard\.json is damaged, or no scorecard"),
+        (json.dumps(CARD.as_dict())[:200], r"scorecard\.json is damaged, or no scorecard"),
         ("\udcff", "is damaged, or no scorecard"),
         ("[" * 100_000, "is damaged, or no scorecard"),
         (changed(mifid=float("nan")), "it holds NaN"),
@@ -257,4 +256,4 @@ def test_the_command_prints_a_table_or_json(card_file, tmp_path, capsys):
     assert group["best"] == str(card_file.parent)
     assert group["conditions"]["judge"] == "inception"
     assert [each["rank"] for each in group["entries"]] == [[1, 1], [2, 2]]
-    assert group["entries"][0]["scorecard"] == json.loads(CARD.to_json())
+    assert group["entries"][0]["scorecard"] == json.loads(json.dumps(CARD.as_dict()))

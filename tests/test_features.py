@@ -9,7 +9,7 @@ from torch import nn
 
 from doggan.scoring import features
 from doggan.scoring.features import DeadlineExpiredError, extract_features, measure_rate
-from doggan.scoring.judges import Judge
+from doggan.scoring.judges.judge import Judge
 from doggan.support.deadline import Deadline
 from doggan.support.errors import DogganError, InputError
 

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from doggan.scoring import interval as module
-from doggan.scoring.interval import fid_influence, interval, mean_influence, ratio_influence
-from doggan.scoring.mifid import (
-    _root,
-    combine,
-    feature_statistics,
-    frechet_distance,
-    memorisation_distance,
-    score_features,
+from doggan.scoring.frechet import _root, feature_statistics, frechet_distance
+from doggan.scoring.interval import (
+    Interval,
+    fid_influence,
+    interval,
+    mean_influence,
+    ratio_influence,
 )
+from doggan.scoring.mifid import combine, memorisation_distance, score_features
 
 HIGH_EPS = 2.0  # any distance is below it
 LOW_EPS = 1e-9  # none is
@@ -205,3 +205,20 @@ def test_coverage_at_size(kind, count, dimensions):
     """Kaggle has five images a feature, as the second size has."""
     for share in coverage(kind, count, dimensions, draws=100):
         assert share >= 0.87
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "overlap"),
+    [
+        ((1, 2), (3, 4), False),
+        ((1, 2), (2, 3), True),  # the ends are included
+        ((1, 4), (2, 3), True),
+        ((1, 3), (2, 4), True),
+    ],
+)
+def test_intervals_overlap_where_neither_lies_below_the_other(one, other, overlap):
+    one, other = Interval(*one), Interval(*other)
+    assert one.overlaps(other) == other.overlaps(one) == overlap
+    assert one.is_below(other) == (not overlap)
+    assert not other.is_below(one)
+    assert f"{Interval(1, 2.5):.2f}" == "1.00 to 2.50"

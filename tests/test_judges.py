@@ -6,6 +6,7 @@ import socket
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,16 +14,24 @@ import torch
 from torch import nn
 
 from bad_server import Answer, running
-from doggan.scoring import judges
-from doggan.scoring.judges import default_cache, efficientnet, inception, load_judge
-from doggan.scoring.judges.inception import InceptionPool3, WeightsFile, resize_like_tensorflow1
+from conftest import write
+from doggan.cli.main import main
+from doggan.scoring.judges import JUDGES, PRECISIONS, efficientnet, inception, inception_network
+from doggan.scoring.judges import judge as judge_module
+from doggan.scoring.judges.inception import WeightsFile
+from doggan.scoring.judges.inception_network import InceptionPool3, resize_like_tensorflow1
+from doggan.scoring.judges.judge import Judge, default_cache, load_judge
+from doggan.scoring.scorecard import read_scorecard
+from doggan.submission import encode_png
 from doggan.support.errors import DogganError, InputError
+from doggan.support.files import sha256_of
 from peers import (
     StockEfficientNet,
     draw_images,
     fidelity_inception,
     random_inception_weights,
 )
+from test_imports import loaded_by
 
 LAYERS = (
     *("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "Conv2d_3b_1x1", "Conv2d_4a_3x3"),
@@ -65,6 +74,18 @@ def inception_module(weights):
 @pytest.fixture(scope="module")
 def efficientnet_judge():
     return load_judge("efficientnet-lite0", device="cpu", precision="fp32")
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """`load_judge` on the CPU, with a cache and a published file of the test's own."""
+
+    def load(name, *, cache, official):
+        monkeypatch.setattr(inception, "default_cache", lambda: cache)
+        monkeypatch.setattr(inception, "OFFICIAL_WEIGHTS", official)
+        return load_judge(name, device="cpu")
+
+    return load
 
 
 @pytest.fixture
@@ -126,7 +147,7 @@ def test_the_maximum_in_the_last_block_matters(inception_module, monkeypatch):
     images = torch.from_numpy(draw_images(1, 64, 64))
     with torch.inference_mode():
         right = inception_module(images)
-        monkeypatch.setattr(inception._LastBlockE, "_pool", inception._BlockE._pool)
+        monkeypatch.setattr(inception_network._LastBlockE, "_pool", inception_network._BlockE._pool)
         averaged = inception_module(images)
     assert relative_error(averaged, right) > 1e-3
 
@@ -192,7 +213,7 @@ def test_efficientnet_in_bf16_stays_close(efficientnet_judge):
 
 @pytest.mark.parametrize(("hardware", "expected"), [("bf16", "bf16"), ("fp16", "fp32")])
 def test_auto_precision_follows_the_hardware(monkeypatch, hardware, expected):
-    monkeypatch.setattr(judges, "choose_precision", lambda name, device: hardware)
+    monkeypatch.setattr(efficientnet, "choose_precision", lambda name, device: hardware)
     assert load_judge("efficientnet-lite0", device="cpu").precision == expected
 
 
@@ -252,91 +273,91 @@ def test_weights_in_the_old_format_are_read(weights, official, tmp_path):
     assert all(torch.equal(again[name], state[name]) for name in state)
 
 
-def test_cached_weights_need_no_network(weights, official, tmp_path):
+def test_cached_weights_need_no_network(load, weights, official, tmp_path):
     (tmp_path / official.name).symlink_to(weights)
-    judge = load_judge("auto", device="cpu", cache=tmp_path, official=official)
+    judge = load("auto", cache=tmp_path, official=official)
     assert judge.name == "inception"
     assert judge.comparable_with_kaggle
     assert judge.notice == ""
     assert judge.weights_sha256 == official.sha256
 
 
-def test_weights_are_downloaded_once(weights, official, server, tmp_path):
+def test_weights_are_downloaded_once(load, weights, official, server, tmp_path):
     reachable = put(server, weights, official)
     for _ in range(2):
-        judge = load_judge("auto", device="cpu", cache=tmp_path / "new", official=reachable)
+        judge = load("auto", cache=tmp_path / "new", official=reachable)
         assert judge.comparable_with_kaggle
     assert len(server.requests) == 1
     assert (tmp_path / "new" / official.name).read_bytes() == weights.read_bytes()
 
 
-def test_damaged_cache_is_downloaded_again(weights, official, server, tmp_path):
+def test_damaged_cache_is_downloaded_again(load, weights, official, server, tmp_path):
     damaged = bytearray(weights.read_bytes())
     damaged[-5000] ^= 1
     (tmp_path / official.name).write_bytes(damaged)
     reachable = put(server, weights, official)
-    judge = load_judge("inception", device="cpu", cache=tmp_path, official=reachable)
+    judge = load("inception", cache=tmp_path, official=reachable)
     assert judge.weights_sha256 == official.sha256
 
 
-def test_other_bytes_than_published_are_refused(official, server, tmp_path):
+def test_other_bytes_than_published_are_refused(load, official, server, tmp_path):
     url = server.put("/pt_inception.pth", b"x" * 1000)
     lie = WeightsFile(url=url, size=1000, sha256=official.sha256)
     with pytest.raises(DogganError, match="sha256"):
-        load_judge("inception", device="cpu", cache=tmp_path, official=lie)
+        load("inception", cache=tmp_path, official=lie)
     assert not (tmp_path / "pt_inception.pth").exists()
 
 
-def test_cut_download_is_refused(weights, official, server, tmp_path):
+def test_cut_download_is_refused(load, weights, official, server, tmp_path):
     reachable = put(server, weights, official, Answer(cut=5000))
     with pytest.raises(DogganError, match="cut after"):
-        load_judge("inception", device="cpu", cache=tmp_path, official=reachable)
+        load("inception", cache=tmp_path, official=reachable)
     assert not (tmp_path / official.name).exists()
 
 
-def test_no_network_means_a_quick_fallback(official, tmp_path):
+def test_no_network_means_a_quick_fallback(load, official, tmp_path):
     start = time.monotonic()
-    judge = load_judge("auto", device="cpu", cache=tmp_path, official=official)
+    judge = load("auto", cache=tmp_path, official=official)
     assert time.monotonic() - start < 8
     assert judge.name == "efficientnet-lite0"
     assert "DOES NOT COMPARE WITH KAGGLE'S" in judge.notice
     assert "cannot reach 127.0.0.1" in judge.notice
 
 
-def test_silent_network_means_a_quick_fallback(weights, official, tmp_path, monkeypatch):
+def test_silent_network_means_a_quick_fallback(load, weights, official, tmp_path, monkeypatch):
     """Connections are accepted and nothing follows."""
-    monkeypatch.setattr(judges, "_CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(inception, "_CONNECT_SECONDS", 0.5)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/pt_inception.pth"
         unheard = WeightsFile(url=url, size=official.size, sha256=official.sha256)
         start = time.monotonic()
-        judge = load_judge("auto", device="cpu", cache=tmp_path, official=unheard)
+        judge = load("auto", cache=tmp_path, official=unheard)
         assert time.monotonic() - start < 8
     assert judge.name == "efficientnet-lite0"
 
 
-def test_slow_download_is_not_waited_for(weights, official, server, tmp_path, monkeypatch):
-    monkeypatch.setattr(judges, "_AUTO_SECONDS", 0.3)
+def test_slow_download_is_not_waited_for(load, weights, official, server, tmp_path, monkeypatch):
+    monkeypatch.setattr(judge_module, "_AUTO_SECONDS", 0.3)
     reachable = put(server, weights, official, Answer(pause=0.05))
-    judge = load_judge("auto", device="cpu", cache=tmp_path, official=reachable)
+    judge = load("auto", cache=tmp_path, official=reachable)
     assert "takes more than 0 seconds" in judge.notice
 
 
-def test_without_a_network_inception_alone_is_an_error(official, tmp_path):
+def test_without_a_network_inception_alone_is_an_error(load, official, tmp_path):
     with pytest.raises(DogganError, match=r"cannot reach 127\.0\.0\.1"):
-        load_judge("inception", device="cpu", cache=tmp_path, official=official)
+        load("inception", cache=tmp_path, official=official)
 
 
-def test_unreadable_cache_is_downloaded_over(weights, official, tmp_path, monkeypatch):
+def test_unreadable_cache_is_downloaded_over(load, weights, official, tmp_path, monkeypatch):
     def fail(path):
         raise PermissionError(f"{path}: permission denied")
 
     (tmp_path / official.name).symlink_to(weights)
-    monkeypatch.setattr(judges, "sha256_of", fail)
+    monkeypatch.setattr(inception, "sha256_of", fail)
     with pytest.raises(DogganError, match="cannot reach"):
-        load_judge("inception", device="cpu", cache=tmp_path, official=official)
+        load("inception", cache=tmp_path, official=official)
     with pytest.raises(InputError, match="permission denied"):
         load_judge("inception", device="cpu", weights=weights)
 
@@ -441,15 +462,15 @@ def test_paths_that_are_no_weights_are_refused(tmp_path, weights, monkeypatch):
         load_judge("inception", device="cpu", weights=tmp_path / "missing.pth")
     with pytest.raises(InputError, match="no file of Inception weights"):
         load_judge("inception", device="cpu", weights=tmp_path)
-    monkeypatch.setattr(judges, "_LARGEST_WEIGHTS_BYTES", 1000)
+    monkeypatch.setattr(inception, "_LARGEST_WEIGHTS_BYTES", 1000)
     with pytest.raises(InputError, match="no file of Inception weights"):
         load_judge("inception", device="cpu", weights=weights)
 
 
 def test_unknown_choices_are_refused(weights):
-    with pytest.raises(InputError, match="no judge 'vgg'; choose one of auto, inception"):
+    with pytest.raises(InputError, match="judge is 'vgg'; expected one of auto, inception"):
         load_judge("vgg", device="cpu")
-    with pytest.raises(InputError, match="no precision 'fp8'"):
+    with pytest.raises(InputError, match="precision is 'fp8'; expected one of auto, fp32"):
         load_judge("auto", device="cpu", precision="fp8")
     with pytest.raises(InputError, match="for inception only"):
         load_judge("efficientnet-lite0", device="cpu", weights=weights)
@@ -492,3 +513,76 @@ def test_gpus_take_larger_batches():
     judge = load_judge("efficientnet-lite0", device="cpu")
     object.__setattr__(judge, "device", "cuda")
     assert judge.batch_size == 256
+
+
+# --- The table -------------------------------------------------------------------------------
+
+
+class Colours(nn.Module):
+    """[N, H, W, 3] uint8 -> [N, 3] float32."""
+
+    def forward(self, images):
+        return images.float().mean((1, 2))
+
+
+def load_colours(weights, *, device, precision, missing):
+    return Judge(
+        name="colours",
+        eps=0.1,
+        dimensions=3,
+        weights_sha256=sha256_of(weights),
+        resize="none",
+        comparable_with_kaggle=False,
+        notice=missing,
+        precision="fp32" if precision == "auto" else precision,
+        device=str(device),
+        network=Colours(),
+    )
+
+
+@pytest.fixture
+def colours(monkeypatch, tmp_path):
+    """A judge from outside, alone in the table with one whose weights are not to be had."""
+    path = tmp_path / "colours.bin"
+    path.write_bytes(b"of no account")
+
+    def find_none(own=None):
+        raise DogganError("nobody has them")
+
+    added = {
+        "absent": SimpleNamespace(find_weights=find_none, load=load_colours),
+        "colours": SimpleNamespace(find_weights=lambda own=None: own or path, load=load_colours),
+    }
+    for name in list(JUDGES):
+        monkeypatch.delitem(JUDGES, name)
+    for name, module in added.items():
+        monkeypatch.setitem(JUDGES, name, f"judges_from_outside.{name}")
+        monkeypatch.setitem(sys.modules, f"judges_from_outside.{name}", module)
+    return path
+
+
+def test_a_judge_is_added_by_its_module_and_a_line_in_the_table(colours, tiny_set, tmp_path):
+    for index, image in enumerate(draw_images(12, 16, 16) // 2):
+        write(tmp_path / "images" / f"{index}.png", encode_png(image))
+    command = ["score", str(tmp_path / "images"), "--reference", str(tiny_set.folder)]
+    out = tmp_path / "scorecard.json"
+    assert main([*command, "--judge", "colours", "--out", str(out)]) == 0
+    assert read_scorecard(out).judge == "colours"
+    assert read_scorecard(out).weights_sha256 == sha256_of(colours)
+    with pytest.raises(InputError, match="expected one of auto, absent, colours; the nearest is"):
+        load_judge("colour", device="cpu")
+
+
+def test_auto_is_the_first_whose_weights_can_be_had(colours):
+    judge = load_judge("auto", device="cpu")
+    assert (judge.name, judge.notice) == ("colours", "nobody has them")
+    JUDGES.pop("colours")
+    with pytest.raises(DogganError, match="nobody has them"):
+        load_judge("auto", device="cpu")
+
+
+def test_the_names_are_had_without_what_judges_need():
+    loaded = loaded_by("from doggan.scoring.judges import JUDGES, PRECISIONS")
+    assert not loaded & {"torch", "numpy", "scipy", "PIL", "tqdm"}
+    assert list(JUDGES) == ["inception", "efficientnet-lite0"]
+    assert PRECISIONS == ("auto", "fp32", "bf16")

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from doggan.scoring import mifid
+from doggan.scoring import frechet, mifid
+from doggan.scoring.frechet import feature_statistics, frechet_distance
 from doggan.scoring.mifid import (
     combine,
-    feature_statistics,
-    frechet_distance,
     memorisation_distance,
     nearest_neighbours,
     score_features,
@@ -128,7 +127,7 @@ def test_offset_is_added_only_where_the_root_is_not_finite(monkeypatch):
         seen.append((first.copy(), second.copy()))
         return np.nan if len(seen) == 1 else 2.0, None
 
-    monkeypatch.setattr(mifid, "_root", root)
+    monkeypatch.setattr(frechet, "_root", root)
     value = frechet_distance(np.zeros(2), np.eye(2), np.zeros(2), 4 * np.eye(2))
     assert np.array_equal(seen[1][0], (1 + 1e-6) * np.eye(2))
     assert np.array_equal(seen[1][1], (4 + 1e-6) * np.eye(2))
@@ -140,12 +139,12 @@ def test_a_root_that_lapack_gives_up_on_is_not_finite(monkeypatch):
         raise np.linalg.LinAlgError("did not converge")
 
     monkeypatch.setattr(np.linalg, "eigh", fail)
-    assert np.isnan(mifid._root(np.eye(2), np.eye(2))[0])
+    assert np.isnan(frechet._root(np.eye(2), np.eye(2))[0])
 
 
 def test_statistics_are_those_of_numpy_across_blocks(monkeypatch):
     for name in ("_ROWS", "_COVARIANCE_ROWS"):
-        monkeypatch.setattr(mifid, name, 7)
+        monkeypatch.setattr(frechet, name, 7)
     features = make_features(50, 5, 8) + 1e6  # a large mean would show cancellation
     mean, covariance = feature_statistics(features)
     assert np.allclose(mean, features.mean(axis=0), rtol=1e-14)

@@ -12,12 +12,9 @@ from PIL import Image
 from doggan.report import neighbours_picture as picture
 from doggan.report.neighbours_picture import draw_neighbours
 from doggan.scoring.mifid import memorisation_distance, nearest_neighbours
-from doggan.scoring.neighbours import (
-    Neighbours,
-    find_neighbours,
-    reference_names,
-)
-from doggan.scoring.scorecard import score_images
+from doggan.scoring.neighbours import Neighbours, find_neighbours, parse_nearest
+from doggan.scoring.reference import Reference, read_reference
+from doggan.scoring.score import score_images
 from doggan.support.errors import InputError
 from test_features import make_judge
 
@@ -71,16 +68,16 @@ def test_images_without_features_have_no_neighbour_and_are_nobodys():
 
 
 def test_the_mean_is_the_scorecards_distance():
-    images = make_images(30, 0), make_images(20, 1)
-    found = find_neighbours(*images, make_judge(), reference_name="photos")
-    card = score_images(*images, make_judge(), reference_name="photos")
+    images, reference = make_images(30, 0), Reference(make_images(20, 1), "photos")
+    found = find_neighbours(images, reference, make_judge())
+    card = score_images(images, reference, make_judge())
     assert (found.mean, found.eps) == (pytest.approx(card.distance, rel=1e-12), card.eps)
 
 
 def test_a_copy_of_a_photo_comes_first():
     generated, reference = make_images(30, 0), make_images(20, 1)
     generated[17] = reference[3]
-    found = find_neighbours(generated, reference, make_judge(), reference_name="photos")
+    found = find_neighbours(generated, Reference(reference, "photos"), make_judge())
     assert found.closest(1).tolist() == [17]
     assert found.nearest[17] == 3
     assert 0 <= found.distances[17] < 1e-6
@@ -89,8 +86,8 @@ def test_a_copy_of_a_photo_comes_first():
 
 def test_generated_and_reference_are_not_exchanged():
     one, other = make_images(9, 0), make_images(7, 1)
-    forth = find_neighbours(one, other, make_judge(), reference_name="other")
-    back = find_neighbours(other, one, make_judge(), reference_name="one")
+    forth = find_neighbours(one, Reference(other, "other"), make_judge())
+    back = find_neighbours(other, Reference(one, "one"), make_judge())
     assert (len(forth.distances), len(back.distances)) == (9, 7)
     assert forth.mean != pytest.approx(back.mean, rel=1e-3)
 
@@ -128,6 +125,17 @@ def test_json_has_the_pairs_with_names_where_they_are_known():
     assert [pair["reference_name"] for pair in unnamed.as_dict(2)["pairs"]] == [None, None]
 
 
+def test_what_was_written_is_read_again():
+    found = make_neighbours([0.3, np.nan, 0.1], reference_names=["a", "b", "c", "d", "e"])
+    read = parse_nearest(json.loads(json.dumps(found.as_dict(1))))
+    assert (read.verdict, read.mean, read.eps) == (found.verdict, found.mean, found.eps)
+    assert (read.generated_images, read.reference_images, sum(read.counts)) == (3, 5, 2)
+    (pair,) = read.pairs
+    assert (pair.generated, pair.reference, pair.reference_name) == (2, 2, "c")
+    unnamed = parse_nearest(replace(found, reference_names=None).as_dict(1))
+    assert unnamed.pairs[0].reference_name == "#2"
+
+
 def test_the_summary_has_verdict_judge_and_pairs():
     found = make_neighbours([0.3, 0.1], notice="DOES NOT COMPARE", reference_names=list("abcde"))
     assert found.summary(1).splitlines() == [
@@ -151,22 +159,22 @@ def test_the_summary_has_verdict_judge_and_pairs():
 )
 def test_images_without_meaningful_neighbours_are_refused(generated, reference, message):
     with pytest.raises(InputError, match=message):
-        find_neighbours(generated, reference, make_judge(), reference_name="photos")
+        find_neighbours(generated, Reference(reference, "photos"), make_judge())
 
 
 def test_names_are_the_origins_of_a_built_set(tiny_set, photos):
-    names = reference_names([tiny_set.folder])
+    names = read_reference([tiny_set.folder]).names
     assert len(names) == len(tiny_set)
     assert names[0].endswith("_0.jpg#0")
-    assert reference_names([photos]) is None
-    assert reference_names([tiny_set.folder, photos]) is None
+    assert read_reference([photos]).names is None
+    assert read_reference([tiny_set.folder, photos]).names is None
 
 
 def test_a_manifest_without_proper_origins_gives_no_names(tiny_set):
     file = tiny_set.folder / "manifest.json"
     for origins in (["too few"], "not a list", None, [0] * len(tiny_set)):
         file.write_text(json.dumps(tiny_set.manifest | {"origins": origins}))
-        assert reference_names([tiny_set.folder]) is None
+        assert read_reference([tiny_set.folder]).names is None
 
 
 def test_each_generated_image_stands_left_of_its_neighbour():

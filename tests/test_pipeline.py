@@ -10,8 +10,9 @@ from dataclasses import replace
 import pytest
 
 from doggan import pipeline
-from doggan.pipeline import run_competition, run_demo
+from doggan.pipeline import Job, run_competition, run_demo
 from doggan.recipe import load_recipe, with_value
+from doggan.scoring import plan
 from doggan.scoring.features import DeadlineExpiredError
 from doggan.submission import check_submission
 from doggan.support.deadline import Deadline
@@ -25,21 +26,24 @@ def silent(line):
 
 
 def run(photos, folder, recipe, seconds=120.0, **options):
-    return run_competition(
-        [photos], folder, recipe, deadline=Deadline(seconds), judge=JUDGE, say=silent, **options
+    return run_competition(make_job(photos, folder, recipe, deadline=Deadline(seconds), **options))
+
+
+def make_job(photos, folder, recipe, **options):
+    job = Job(
+        sources=[photos],
+        folder=folder,
+        recipe=recipe,
+        deadline=Deadline(None),
+        judge=JUDGE,
+        say=silent,
     )
+    return replace(job, **options)
 
 
 def test_photos_become_a_scored_zip(photos, tmp_path, tiny_recipe):
     lines = []
-    result = run_competition(
-        [photos],
-        tmp_path / "run",
-        tiny_recipe,
-        deadline=Deadline(None),
-        judge=JUDGE,
-        say=lines.append,
-    )
+    result = run_competition(make_job(photos, tmp_path / "run", tiny_recipe, say=lines.append))
     folder = tmp_path / "run"
     assert check_submission(folder / "images.zip", count=20).valid
     scorecard = json.loads((folder / "scorecard.json").read_text())
@@ -70,22 +74,15 @@ def test_the_same_seed_gives_the_same_zip(photos, tmp_path, tiny_recipe):
 
 def test_a_second_run_finds_the_references_features(photos, tmp_path, tiny_recipe, monkeypatch):
     labels, cards, lines = [], [], []
-    real = pipeline.extract_features
+    real = plan.extract_features
 
     def extract(images, judge, *, deadline=None, label):
         labels.append(label)
         return real(images, judge, deadline=deadline, label=label)
 
-    monkeypatch.setattr(pipeline, "extract_features", extract)
+    monkeypatch.setattr(plan, "extract_features", extract)
     for name in ("a", "b"):
-        result = run_competition(
-            [photos],
-            tmp_path / name,
-            tiny_recipe,
-            deadline=Deadline(None),
-            judge=JUDGE,
-            say=lines.append,
-        )
+        result = run_competition(make_job(photos, tmp_path / name, tiny_recipe, say=lines.append))
         cards.append(replace(result.scorecard, seconds=0))
     assert labels == ["reference", "generated", "generated"]
     assert cards[0] == cards[1]
@@ -113,14 +110,14 @@ def test_without_time_for_a_score_the_zip_comes_alone(photos, tmp_path, tiny_rec
 
 
 def test_a_score_that_runs_out_of_time_leaves_the_zip(photos, tmp_path, tiny_recipe, monkeypatch):
-    real = pipeline.extract_features
+    real = plan.extract_features
 
     def extract(images, judge, *, deadline=None, label):
         if label == "generated":
             raise DeadlineExpiredError("late")
         return real(images, judge, deadline=deadline, label=label)
 
-    monkeypatch.setattr(pipeline, "extract_features", extract)
+    monkeypatch.setattr(plan, "extract_features", extract)
     result = run(photos, tmp_path / "run", tiny_recipe)
     assert "the time limit came, and scoring takes" in result.unscored
     assert check_submission(tmp_path / "run" / "images.zip", count=20).valid
@@ -182,24 +179,20 @@ def test_the_demo_runs_and_is_found_again(tmp_path):
         "demo", ["train.images=64", "train.interval_images=32", "submission.count=20"]
     )
     results, lines = [], []
+    job = Job(
+        folder=tmp_path / "demo",
+        recipe=recipe,
+        deadline=Deadline(None),
+        judge=JUDGE,
+        say=lines.append,
+    )
     for _ in range(2):
-        results.append(
-            run_demo(
-                tmp_path / "demo",
-                recipe,
-                photos=16,
-                deadline=Deadline(None),
-                judge=JUDGE,
-                say=lines.append,
-            )
-        )
+        results.append(run_demo(job, photos=16))
     assert results[0] == results[1]
     assert results[0].scorecard.reference_images == 16
     assert "holds this demonstration already" in lines[-1]
     # What is incomplete is finished: here the zip is gone, and training has nothing left to do.
     (tmp_path / "demo" / "images.zip").unlink()
-    again = run_demo(
-        tmp_path / "demo", recipe, photos=16, deadline=Deadline(None), judge=JUDGE, say=silent
-    )
+    again = run_demo(job, photos=16)
     assert again.scorecard.fid == results[0].scorecard.fid
     assert check_submission(tmp_path / "demo" / "images.zip", count=20).valid

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -12,11 +13,13 @@ from torch import nn
 import doggan
 from doggan.cli.main import main
 from doggan.data.imageset import hash_images
-from doggan.scoring import judges
-from doggan.scoring import scorecard as module
+from doggan.scoring import score as module
 from doggan.scoring.features import DeadlineExpiredError
+from doggan.scoring.judges import judge as judge_module
 from doggan.scoring.mifid import score_features
-from doggan.scoring.scorecard import Scorecard, score_extracted, score_images
+from doggan.scoring.reference import Reference
+from doggan.scoring.score import score_extracted, score_images
+from doggan.scoring.scorecard import Scorecard
 from doggan.support.deadline import Deadline
 from doggan.support.errors import InputError
 from test_features import make_judge
@@ -35,9 +38,8 @@ def judge():
 
 @pytest.fixture
 def card(judge):
-    return score_images(
-        make_images(20, 0, tint=100), make_images(30, 1), judge, reference_name="dogs, crop 'full'"
-    )
+    reference = Reference(make_images(30, 1), "dogs, crop 'full'")
+    return score_images(make_images(20, 0, tint=100), reference, judge)
 
 
 def test_the_numbers_are_those_of_the_features(card):
@@ -55,8 +57,8 @@ def test_the_numbers_are_those_of_the_features(card):
 
 def test_generated_and_reference_are_not_exchanged(judge):
     one, other = make_images(20, 0, tint=100), make_images(30, 1)
-    forth = score_images(one, other, judge, reference_name="other")
-    back = score_images(other, one, judge, reference_name="one")
+    forth = score_images(one, Reference(other, "other"), judge)
+    back = score_images(other, Reference(one, "one"), judge)
     assert (forth.generated_images, forth.reference_images) == (20, 30)
     assert (back.generated_images, back.reference_images) == (30, 20)
     assert forth.distance != pytest.approx(back.distance, rel=1e-3)
@@ -73,38 +75,36 @@ def test_it_says_what_it_is_of(card, judge):
 
 
 def test_json_returns_the_same_card(card):
-    assert Scorecard(**json.loads(card.to_json())) == card
-    assert json.loads(card.to_json()) == card.as_dict()
-    assert len(json.loads(card.to_json())["fid_interval"]) == 2
+    written = json.loads(json.dumps(card.as_dict()))
+    assert Scorecard(**written) == card
+    assert written == card.as_dict()
+    assert len(written["fid_interval"]) == 2
     assert Scorecard(**card.as_dict()) == card
     assert hash(Scorecard(**card.as_dict())) == hash(card)
 
 
-def test_json_holds_no_nan(card):
+def test_json_holds_no_nan(card, tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
-        replace(card, fid=math.nan).to_json()
+        replace(card, fid=math.nan).write(tmp_path / "scorecard.json")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_precomputed_features_give_the_same_score(card, judge):
-    generated, reference = (
+    generated, reference_features = (
         images.astype(np.float32).mean((1, 2))
         for images in (make_images(20, 0, tint=100), make_images(30, 1))
     )
-    again = score_extracted(
-        generated,
-        reference,
-        judge,
-        reference_name="dogs",
-        reference_sha256="0" * 64,
-        seconds=100.0,
-    )
+    reference = Reference(make_images(30, 1), "dogs")
+    reference.keep_features(judge, reference_features)
+    again = score_extracted(generated, reference, judge, started=time.monotonic() - 100)
+    assert judge.network.calls == [16, 14, 16, 4]  # those of `card`: nothing was judged again
     assert again.mifid == pytest.approx(card.mifid, rel=1e-6)
     assert 100 <= again.seconds < 101
 
 
 def test_the_summary_begins_with_the_notice(card, judge):
     judge = replace(judge, notice="THIS SCORE DOES NOT COMPARE WITH KAGGLE'S " + "because " * 20)
-    loud = score_images(make_images(5, 0, 9), make_images(6, 1), judge, reference_name="dogs")
+    loud = score_images(make_images(5, 0, 9), Reference(make_images(6, 1), "dogs"), judge)
     lines = loud.summary().splitlines()
     assert lines[0] == "!" * 78
     assert lines[1].startswith("!! THIS SCORE DOES NOT COMPARE WITH KAGGLE'S")
@@ -127,13 +127,14 @@ def test_the_summary_has_the_numbers(card):
 
 
 def test_only_kaggles_judge_counts_and_crop_compare_with_kaggle(judge, monkeypatch):
-    monkeypatch.setattr(module, "KAGGLE_GENERATED_IMAGES", 20)
-    monkeypatch.setattr(module, "KAGGLE_REFERENCE_IMAGES", (30,))
+    monkeypatch.setattr(module, "IMAGES", 20)
+    monkeypatch.setattr(module, "REFERENCE_PHOTOS", (30,))
     genuine = replace(judge, comparable_with_kaggle=True)
 
     def card(generated, reference, judge=genuine, whole_frames=True):
-        images = make_images(generated, 0, tint=50), make_images(reference, 1)
-        return score_images(*images, judge, reference_name="dogs", whole_frames=whole_frames)
+        images = make_images(generated, 0, tint=50)
+        against = Reference(make_images(reference, 1), "dogs", whole_frames)
+        return score_images(images, against, judge)
 
     assert card(20, 30).comparable_with_kaggle
     assert card(20, 30).notice == ""
@@ -150,9 +151,9 @@ def test_only_kaggles_judge_counts_and_crop_compare_with_kaggle(judge, monkeypat
 @pytest.mark.parametrize("what", ["generated", "reference"])
 def test_fewer_than_two_images_are_refused_before_any_work(judge, few, what):
     counts = (few, 9) if what == "generated" else (9, few)
-    images = make_images(counts[0], 0), make_images(counts[1], 1)
+    reference = Reference(make_images(counts[1], 1), "dogs")
     with pytest.raises(InputError, match=f"found {few} {what} image"):
-        score_images(*images, judge, reference_name="dogs")
+        score_images(make_images(counts[0], 0), reference, judge)
     assert judge.network.calls == []
 
 
@@ -161,13 +162,13 @@ def test_the_same_images_are_refused(judge):
     message = r"one of the reference images \(distance 0\), and MiFID divides by that distance"
     for generated in (images, images[:8]):
         with pytest.raises(InputError, match=message):
-            score_images(generated, images, judge, reference_name="dogs")
+            score_images(generated, Reference(images, "dogs"), judge)
 
 
 @pytest.fixture
 def score_command(judge, monkeypatch, tmp_path, capsys):
     """`doggan score` on twelve images of one colour each, by the judge of the tests."""
-    monkeypatch.setattr(judges, "load_judge", lambda *_, **__: judge)
+    monkeypatch.setattr(judge_module, "load_judge", lambda *_, **__: judge)
     (tmp_path / "generated").mkdir()
     for level in range(12):
         image = Image.new("RGB", (8, 8), (10 * level, 255 - 20 * level, 3 * level))
@@ -231,7 +232,7 @@ def test_features_that_are_no_numbers_give_no_score(judge, value, what):
     sets[what][7, 0, 0, 0] = 255
     judge = replace(judge, network=BrokenFor(value))
     with pytest.raises(InputError, match=f"the {what} features of image 7 hold NaN, infinity"):
-        score_images(sets["generated"], sets["reference"], judge, reference_name="dogs")
+        score_images(sets["generated"], Reference(sets["reference"], "dogs"), judge)
 
 
 @pytest.mark.parametrize("what", ["generated", "reference"])
@@ -239,12 +240,11 @@ def test_images_with_transparency_are_refused(judge, what):
     sets = {"generated": make_images(20, 0, tint=100), "reference": make_images(30, 1)}
     sets[what] = np.concatenate([sets[what], sets[what][..., :1]], axis=3)
     with pytest.raises(InputError, match=r"1 or 3\] uint8, at least one; found uint8 of shape"):
-        score_images(sets["generated"], sets["reference"], judge, reference_name="dogs")
+        score_images(sets["generated"], Reference(sets["reference"], "dogs"), judge)
 
 
 def test_the_deadline_is_passed_on(judge):
     deadline = Deadline(0.5, clock=iter([0.0, 1.0]).__next__)
+    reference = Reference(make_images(4, 1), "dogs")
     with pytest.raises(DeadlineExpiredError):
-        score_images(
-            make_images(4, 0), make_images(4, 1), judge, reference_name="dogs", deadline=deadline
-        )
+        score_images(make_images(4, 0), reference, judge, deadline=deadline)

@@ -1,13 +1,21 @@
 """The zip: the same bytes for the same images, and every rule of the competition held."""
 
+import json
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from conftest import encode
-from doggan.submission import check_submission, encode_png, write_submission
+from doggan.submission import (
+    SubmissionCheck,
+    check_submission,
+    encode_png,
+    parse_check,
+    write_submission,
+)
 from doggan.support.errors import DogganError, InputError
 
 
@@ -109,6 +117,21 @@ def test_a_wrong_count_is_said_and_long_lists_are_cut(tmp_path):
     assert check.problems["wrong number of images"] == ["8 found, 10,000 expected"]
     assert "unreadable: 0.png, 1.png, 2.png, 3.png, 4.png and 3 more" in check.summary()
     assert check.as_dict()["valid"] is False
+
+
+def test_what_was_written_is_read_again_but_for_the_place():
+    problems = {"unreadable": [f"{index}.png" for index in range(8)]}
+    check = SubmissionCheck(path="images.zip", images=8, expected=9, problems=problems)
+    read = parse_check(json.loads(json.dumps(check.as_dict())))
+    assert read == replace(check, path="")
+    assert read.shown_problems == [("unreadable", ["0.png", "1.png", "2.png", "3.png", "4.png"], 3)]
+
+
+def test_what_a_page_shows_of_a_check_has_bounds():
+    problems = {f"rule {index}": ["x" * 1000] * 9 for index in range(50)}
+    check = SubmissionCheck(path="", images=0, expected=0, problems=problems)
+    assert len(check.shown_problems) == 20
+    assert check.shown_problems[0] == ("rule 0", ["x" * 300] * 5, 4)
 
 
 def test_a_damaged_entry_does_not_hide_the_others(tmp_path):

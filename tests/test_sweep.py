@@ -1,5 +1,6 @@
 """A generator scored straight from its seeds: the numbers a zip of them gets, and streamed."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -8,15 +9,17 @@ import pytest
 from doggan.gan.generator_file import save_generator
 from doggan.gan.networks import make_networks
 from doggan.gan.sampler import sample_seeds
-from doggan.scoring import sweep
+from doggan.scoring import score
 from doggan.scoring.features import extract_features
-from doggan.scoring.scorecard import score_images
+from doggan.scoring.reference import Reference
+from doggan.scoring.score import sampled_features, score_images
 from doggan.scoring.sweep import (
     is_run,
+    parse_sweep,
     rank_truncations,
-    sampled_features,
     score_truncations,
     summarise_sweep,
+    sweep_as_dict,
 )
 from doggan.support.errors import InputError
 from test_compare import CARD
@@ -33,7 +36,7 @@ def generator(tiny_recipe):
 
 @pytest.fixture
 def reference():
-    return np.random.default_rng(1).integers(0, 256, (30, 16, 16, 3), np.uint8)
+    return Reference(np.random.default_rng(1).integers(0, 256, (30, 16, 16, 3), np.uint8), "dogs")
 
 
 def images_of(generator, seeds, truncation):
@@ -42,15 +45,11 @@ def images_of(generator, seeds, truncation):
 
 def test_the_score_is_that_of_the_same_images(generator, reference):
     seeds = range(5, 45)
-    scores = dict(
-        score_truncations(
-            generator, seeds, (0.5, 1.0), reference, make_judge(), reference_name="dogs"
-        )
-    )
+    scores = dict(score_truncations(generator, seeds, (0.5, 1.0), reference, make_judge()))
     assert list(scores) == [0.5, 1.0]
     for truncation, card in scores.items():
         images = images_of(generator, seeds, truncation)
-        whole = score_images(images, reference, make_judge(), reference_name="dogs")
+        whole = score_images(images, reference, make_judge())
         assert replace(card, seconds=0) == replace(whole, seconds=0)
     assert scores[0.5].mifid != pytest.approx(scores[1.0].mifid, rel=1e-3)
 
@@ -62,7 +61,7 @@ def test_features_come_a_few_images_at_a_time_in_the_seeds_order(generator, monk
         largest.append(len(images))
         return extract_features(images, *args)
 
-    monkeypatch.setattr(sweep, "extract_features", extract)
+    monkeypatch.setattr(score, "extract_features", extract)
     found = sampled_features(generator, range(450), 1.0, judge)
     assert largest == [400, 50]
     images = images_of(generator, range(450), 1.0)
@@ -73,11 +72,7 @@ def test_features_come_a_few_images_at_a_time_in_the_seeds_order(generator, monk
 
 def test_the_reference_is_looked_at_once(generator, reference):
     judge = make_judge()
-    list(
-        score_truncations(
-            generator, range(16), (0.4, 0.6, 0.8), reference, judge, reference_name="dogs"
-        )
-    )
+    list(score_truncations(generator, range(16), (0.4, 0.6, 0.8), reference, judge))
     assert judge.network.calls == [16, 14, *[16] * 3]
 
 
@@ -93,9 +88,8 @@ def test_mistakes_are_told_before_any_work(
     generator, reference, seeds, truncations, references, message
 ):
     judge = make_judge()
-    scores = score_truncations(
-        generator, seeds, truncations, reference[:references], judge, reference_name="dogs"
-    )
+    few = Reference(reference.images[:references], "dogs")
+    scores = score_truncations(generator, seeds, truncations, few, judge)
     with pytest.raises(InputError, match=message):
         next(scores)
     assert judge.network.calls == []
@@ -114,6 +108,15 @@ def test_the_best_is_named_with_all_that_is_within_noise_of_it():
     assert [line.split()[2] for line in text.splitlines()[2:5]] == ["0.6", "0.8", "1"]
     alone = rank_truncations({0.6: card(50, 2), 0.8: card(40, 2)})
     assert summarise_sweep(alone).endswith("best: truncation 0.8, MiFID 40.00")
+
+
+def test_what_was_written_is_read_again():
+    scorecards = {1.0: card(43, 2), 0.6: card(50, 2), 0.8: card(40, 2)}
+    sweep = parse_sweep(json.loads(json.dumps(sweep_as_dict(scorecards))))
+    assert (sweep.judge, sweep.generated_images) == (CARD.judge, CARD.generated_images)
+    assert [point.truncation for point in sweep.points] == [0.6, 0.8, 1.0]
+    assert [(point.low, point.high) for point in sweep.points] == [(48, 52), (38, 42), (41, 45)]
+    assert (sweep.best.truncation, [point.truncation for point in sweep.as_good]) == (0.8, [1.0])
 
 
 def test_a_run_is_known_by_its_generator(generator, tiny_recipe, tmp_path):

@@ -23,9 +23,10 @@ import torch
 from bench import Figures, make_parser, run_parts, seconds_of, side_by_side
 from bench_mathematics import measure_mathematics
 from doggan.scoring.features import extract_features
-from doggan.scoring.judges import Judge, load_judge
+from doggan.scoring.judges.judge import Judge, load_judge
 from doggan.scoring.mifid import score_features
-from doggan.scoring.scorecard import score_images
+from doggan.scoring.reference import Reference
+from doggan.scoring.score import score_images
 from doggan.support.device import describe_environment
 from doggan.support.errors import DogganError
 from peers import (
@@ -137,14 +138,11 @@ def measure_cache(args: argparse.Namespace) -> Figures:
 
     def score_twice() -> Figures:
         with tempfile.TemporaryDirectory() as folder:
-            score = partial(
-                score_images,
-                generated,
-                reference,
-                judge,
-                reference_name="drawn",
-                cache=Path(folder),
-            )
+
+            def score() -> None:
+                # A Reference of its own: one that is used again holds its features.
+                score_images(generated, Reference(reference, "drawn", cache=Path(folder)), judge)
+
             return {"first": seconds_of(score), "second": seconds_of(score)}
 
     seconds = side_by_side({"twice": score_twice}, args.sizes.repeats)["twice"]

@@ -18,11 +18,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from doggan.data.build import REFERENCE_CROP, read_images
+from doggan.data.build import read_images
 from doggan.recipe import DataRecipe
 from doggan.scoring.features import extract_features
-from doggan.scoring.judges import load_judge
+from doggan.scoring.judges.judge import load_judge
 from doggan.scoring.mifid import memorisation_distance
+from doggan.scoring.reference import KAGGLE_CROP
 from doggan.support.device import choose_device
 from doggan.support.errors import DogganError, InputError
 
@@ -48,7 +49,7 @@ def calibrate(sources: list[Path], *, held_out: int, seed: int, device: str) -> 
 
     Raises InputError where there are too few photos, and where no eps separates the sets.
     """
-    images = read_images(sources, DataRecipe(crop=REFERENCE_CROP))
+    images = read_images(sources, DataRecipe(crop=KAGGLE_CROP))
     if held_out < 2 or len(images) < 2 * held_out:
         raise InputError(
             f"{len(images):,} photos do not give {held_out:,} new ones and as many copied ones "

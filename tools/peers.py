@@ -14,8 +14,8 @@ from scipy import linalg
 from torch import nn
 from torchvision.models.inception import Inception3
 
-from doggan.scoring.judges.efficientnet import read_package_weights
-from doggan.scoring.judges.inception import SIDE, resize_like_tensorflow1
+from doggan.scoring.judges import efficientnet
+from doggan.scoring.judges.inception_network import SIDE, resize_like_tensorflow1
 
 
 def published_distance(generated, reference):
@@ -113,7 +113,7 @@ class StockEfficientNet(nn.Module):
         from efficientnet_lite_pytorch import EfficientNet
 
         self.network = EfficientNet.from_name("efficientnet-lite0")
-        self.network.load_state_dict(read_package_weights()[1])
+        self.network.load_state_dict(efficientnet.read_weights(efficientnet.find_weights()))
         self.eval()
 
     def forward(self, images):

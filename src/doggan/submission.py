@@ -16,9 +16,11 @@ from tqdm import tqdm
 from doggan.competition import IMAGES, SIDE_PX
 from doggan.support.errors import DogganError, InputError
 from doggan.support.files import atomic_path, format_bytes, require_exists
+from doggan.support.json_values import as_count, as_text
 
 MAX_ENTRY_BYTES = 1_000_000  # a 64x64 RGB PNG has at most some 13,000
 SHOWN_NAMES = 5
+_SHOWN_RULES, _SHOWN_LENGTH = 20, 300
 # A zip stores local times; a fixed one makes the same images the same bytes.
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)
 _PNG_LEVEL = 6
@@ -27,7 +29,10 @@ _SAME_PICTURE = "the same picture twice"
 
 @dataclass(kw_only=True)
 class SubmissionCheck:
-    """What `check_submission` found: the images it counted, and the names that break each rule."""
+    """What `check_submission` found: the images it counted, and the names that break each rule.
+
+    `path` is "" where only what a run wrote down is known.
+    """
 
     path: str
     images: int
@@ -38,7 +43,16 @@ class SubmissionCheck:
     def valid(self) -> bool:
         return not self.problems
 
+    @property
+    def shown_problems(self) -> list[tuple[str, list[str], int]]:
+        """For a page: each rule, the first names that break it, how many more; of bounded size."""
+        return [
+            (rule, [name[:_SHOWN_LENGTH] for name in names[:SHOWN_NAMES]], len(names[SHOWN_NAMES:]))
+            for rule, names in list(self.problems.items())[:_SHOWN_RULES]
+        ]
+
     def as_dict(self) -> dict:
+        """For JSON; `parse_check` reads it again."""
         return {"valid": self.valid, **asdict(self)}
 
     def summary(self) -> str:
@@ -107,6 +121,23 @@ def check_submission(path: Path, *, count: int = IMAGES) -> SubmissionCheck:
             return _check_archive(path, archive, count)
     except (zipfile.BadZipFile, IsADirectoryError, PermissionError) as error:
         raise InputError(f"{path} is not a readable zip: {error}") from error
+
+
+def parse_check(content: object) -> SubmissionCheck:
+    """The `submission` of a result.json, which may come from anywhere.
+
+    Raises AttributeError, KeyError, TypeError or ValueError where it is not what
+    `SubmissionCheck.as_dict` gives.
+    """
+    return SubmissionCheck(
+        path="",
+        images=as_count(content["images"]),
+        expected=as_count(content["expected"]),
+        problems={
+            as_text(rule): [as_text(name) for name in names]
+            for rule, names in content["problems"].items()
+        },
+    )
 
 
 def encode_png(image: np.ndarray) -> bytes:

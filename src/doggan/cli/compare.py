@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, say: Say) -> Outcome:
     from doggan.scoring import comparison
-    from doggan.scoring.scorecard_file import read_scorecard
+    from doggan.scoring.scorecard import read_scorecard
 
     entries = [comparison.Entry(str(path), read_scorecard(path)) for path in args.entries]
     rankings = comparison.compare(entries)

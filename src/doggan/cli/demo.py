@@ -6,6 +6,7 @@ from pathlib import Path
 from doggan.cli import options
 from doggan.cli.options import Outcome, Say
 from doggan.cli.run import finish
+from doggan.scoring.judges import JUDGES
 from doggan.support.deadline import Deadline
 
 EXAMPLE = "doggan demo --out runs/demo"
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--count", type=options.positive, help="images in the zip (default 10,000)")
     parser.add_argument(
-        "--judge", choices=options.JUDGES, default="auto", help="see doggan score --help"
+        "--judge", choices=("auto", *JUDGES), default="auto", help="see doggan score --help"
     )
     options.add_seed(parser)
     options.add_device(parser)
@@ -34,19 +35,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, say: Say) -> Outcome:
     deadline = Deadline(args.time_limit)
-    from doggan.pipeline import run_demo
+    from doggan.pipeline import Job, run_demo
     from doggan.recipe import load_recipe
 
     overrides = [f"submission.count={args.count}"] if args.count else []
     recipe = options.with_seed(load_recipe("demo", overrides), args.seed)
     say("A demonstration on drawn dogs: it shows every step, and says nothing about real photos.")
-    result = run_demo(
-        args.out,
-        recipe,
-        photos=args.photos,
+    job = Job(
+        folder=args.out,
+        recipe=recipe,
         deadline=deadline,
         device=args.device,
         judge=args.judge,
         say=say,
     )
-    return finish(result, say)
+    return finish(run_demo(job, photos=args.photos), say)

@@ -23,33 +23,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, say: Say) -> Outcome:
-    from doggan.data.build import read_reference
     from doggan.data.images import load_images
     from doggan.gan.pictures import save_picture
     from doggan.gan.run_folder import NEIGHBOURS, NEIGHBOURS_PAIRS, NEIGHBOURS_PICTURE, ZIP
     from doggan.report.neighbours_picture import draw_neighbours, draw_pairs
-    from doggan.report.results import MAX_PAIRS
-    from doggan.scoring.neighbours import find_neighbours, reference_names
+    from doggan.scoring.neighbours import MAX_PAIRS, find_neighbours
+    from doggan.scoring.reference import read_reference
     from doggan.scoring.sweep import is_run
     from doggan.support.files import write_json
 
     in_run = args.images.is_dir() and is_run(args.images)
     path = options.beside(args.images, ZIP) if is_run(args.images) else args.images
     images = load_images(path)
-    reference, name, _ = read_reference(args.reference, args.reference_crop)
-    found = find_neighbours(
-        images,
-        reference,
-        options.judge_of(args),
-        reference_name=name,
-        reference_names=reference_names(args.reference),
-    )
+    reference = read_reference(args.reference, args.reference_crop)
+    found = find_neighbours(images, reference, options.judge_of(args))
     beside = NEIGHBOURS_PICTURE if in_run else f"{path.absolute().stem}-{NEIGHBOURS_PICTURE}"
     out = args.out or path.absolute().with_name(beside)
-    save_picture(draw_neighbours(found, images, reference, args.count), out)
+    save_picture(draw_neighbours(found, images, reference.images, args.count), out)
     if in_run:  # for the report
         count = min(args.count, MAX_PAIRS)
-        save_picture(draw_pairs(found, images, reference, count), args.images / NEIGHBOURS_PAIRS)
+        pairs = draw_pairs(found, images, reference.images, count)
+        save_picture(pairs, args.images / NEIGHBOURS_PAIRS)
         write_json(args.images / NEIGHBOURS, found.as_dict(count))
     say(f"{found.summary(args.count)}\n{out}: the picture")
     return {"picture": str(out), **found.as_dict(args.count)}, 0

@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from doggan.data.crops import CROPS
+from doggan.scoring.judges import JUDGES, PRECISIONS
 from doggan.support.deadline import parse_duration
 from doggan.support.errors import InputError
 
 if TYPE_CHECKING:
     from doggan.recipe import Recipe
-    from doggan.scoring.judges import Judge
+    from doggan.scoring.judges.judge import Judge
 
 Say = Callable[[str], None]
 Outcome = tuple[dict, int]  # what --json prints, and the exit code
-
-JUDGES = ("auto", "inception", "efficientnet-lite0")
 
 
 def new_command(
@@ -116,7 +115,7 @@ def add_judge(parser: argparse.ArgumentParser) -> None:
     """Which network scores."""
     parser.add_argument(
         "--judge",
-        choices=JUDGES,
+        choices=("auto", *JUDGES),
         default="auto",
         help="the network that looks; only inception compares with Kaggle's board "
         "(default auto: inception if its weights can be had)",
@@ -141,7 +140,7 @@ def add_reference(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--precision",
-        choices=("auto", "fp32", "bf16"),
+        choices=PRECISIONS,
         default="auto",
         help="the judge's arithmetic (default auto)",
     )
@@ -200,7 +199,7 @@ def with_seed(recipe: "Recipe", seed: int | None) -> "Recipe":
 
 def judge_of(args: argparse.Namespace) -> "Judge":
     """The judge that the options of `add_reference` ask for."""
-    from doggan.scoring.judges import load_judge
+    from doggan.scoring.judges.judge import load_judge
     from doggan.support.device import choose_device
 
     return load_judge(

@@ -10,7 +10,7 @@ from doggan.cli.options import Outcome, Say
 from doggan.support.deadline import Deadline
 
 if TYPE_CHECKING:
-    from doggan.pipeline import RunResult
+    from doggan.pipeline import CompetitionResult
 
 EXAMPLE = "doggan run photos --out runs/dogs --time-limit 8h45m"
 
@@ -27,12 +27,12 @@ def run(args: argparse.Namespace, say: Say) -> Outcome:
     if args.dry_run:
         return asdict(recipe), 0
 
-    from doggan.pipeline import run_competition
+    from doggan.pipeline import Job, run_competition
 
-    result = run_competition(
-        args.sources,
-        args.out,
-        recipe,
+    job = Job(
+        sources=args.sources,
+        folder=args.out,
+        recipe=recipe,
         deadline=deadline,
         device=args.device,
         judge=args.judge,
@@ -40,10 +40,10 @@ def run(args: argparse.Namespace, say: Say) -> Outcome:
         resume=args.resume,
         say=say,
     )
-    return finish(result, say)
+    return finish(run_competition(job), say)
 
 
-def finish(result: "RunResult", say: Say) -> Outcome:
+def finish(result: "CompetitionResult", say: Say) -> Outcome:
     """Says what a whole run left, and where."""
     for what, path in result.files().items():
         say(f"{what + ':':24} {path}")

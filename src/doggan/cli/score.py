@@ -32,9 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, say: Say) -> Outcome:
-    from doggan.data.build import read_reference
     from doggan.data.images import load_images
-    from doggan.scoring.scorecard import score_images
+    from doggan.scoring.reference import read_reference
+    from doggan.scoring.score import score_images
     from doggan.scoring.sweep import is_run
     from doggan.support.files import write_json
 
@@ -47,14 +47,8 @@ def run(args: argparse.Namespace, say: Say) -> Outcome:
         result, summary = _score_run(args, say)
     else:
         images = load_images(args.images)
-        reference, name, whole_frames = read_reference(args.reference, args.reference_crop)
-        scorecard = score_images(
-            images,
-            reference,
-            options.judge_of(args),
-            reference_name=name,
-            whole_frames=whole_frames,
-        )
+        reference = read_reference(args.reference, args.reference_crop)
+        scorecard = score_images(images, reference, options.judge_of(args))
         result, summary = scorecard.as_dict(), scorecard.summary()
     say(summary)
     if args.out:
@@ -64,36 +58,30 @@ def run(args: argparse.Namespace, say: Say) -> Outcome:
 
 def _score_run(args: argparse.Namespace, say: Say) -> tuple[dict, str]:
     """The result and the summary of one truncation, or of a sweep of several."""
-    from doggan.data.build import read_reference
     from doggan.gan.generator_file import load_generator
     from doggan.gan.run_folder import TRUNCATION
     from doggan.scoring import sweep
+    from doggan.scoring.reference import read_reference
     from doggan.support.device import choose_device
     from doggan.support.files import write_json
 
     generator, recipe = load_generator(args.images, choose_device(args.device))
-    reference, name, whole_frames = read_reference(args.reference, args.reference_crop)
+    reference = read_reference(args.reference, args.reference_crop)
     first = args.seed or 0
+    seeds = range(first, first + recipe.submission.count)
     chosen = args.truncation or (recipe.submission.truncation,)
     scorecards = {}
     for truncation, scorecard in sweep.score_truncations(
-        generator,
-        range(first, first + recipe.submission.count),
-        chosen,
-        reference,
-        options.judge_of(args),
-        reference_name=name,
-        whole_frames=whole_frames,
+        generator, seeds, chosen, reference, options.judge_of(args)
     ):
         if len(chosen) == 1:
             return scorecard.as_dict(), scorecard.summary()
         say(f"truncation {truncation:g}: MiFID {scorecard.mifid:.2f}")
         scorecards[truncation] = scorecard
-    ranking = sweep.rank_truncations(scorecards)
-    result = {"truncations": list(scorecards), **ranking.as_dict()}
+    result = sweep.sweep_as_dict(scorecards)
     if args.images.is_dir():
         write_json(args.images / TRUNCATION, result)
-    return result, sweep.summarise_sweep(ranking)
+    return result, sweep.summarise_sweep(sweep.rank_truncations(scorecards))
 
 
 def truncations(text: str) -> tuple[float, ...]:

@@ -1,11 +1,10 @@
-"""Photos or idx files, wherever they lie -> a built set, or reference images in memory."""
+"""Photos or idx files, wherever they lie -> a built set, or images in memory."""
 
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -17,10 +16,6 @@ from doggan.data.stanford import Photos, find_photos
 from doggan.recipe import DataRecipe
 from doggan.support.errors import InputError
 from doggan.support.files import atomic_folder, require_free_space
-
-# The public board's reference: whole frames, squashed.
-REFERENCE_CROP = "full"
-REFERENCE_SIDE_PX = 64
 
 
 def build_imageset(
@@ -87,45 +82,3 @@ def _crop_photos(source: Photos, recipe: DataRecipe, label: str) -> Iterator[Par
             unit="photo",
             mininterval=0.5,
         )
-
-
-def _where(sources: list[Path]) -> str:
-    return ", ".join(str(source) for source in sources)
-
-
-class Reference(NamedTuple):
-    """What a score is taken against.
-
-    `images` is [N, H, W, C] uint8; `name` says in words which they are, and how cropped and
-    resized; `whole_frames` that this was done as for Kaggle's board.
-    """
-
-    images: np.ndarray
-    name: str
-    whole_frames: bool
-
-
-def read_reference(sources: list[Path], crop: str | None = None) -> Reference:
-    """The reference of a score: a built set's images, or photos cropped by the policy `crop`.
-
-    Without one, photos are squashed as whole frames, as for Kaggle's board.
-    Raises InputError for a built set that was made with another crop than the given one.
-    """
-    where = _where(sources)
-    if len(sources) == 1 and is_imageset(sources[0]):
-        imageset = open_imageset(sources[0])
-        images, made_with = imageset.images, imageset.manifest["crop"]
-        if crop not in (None, made_with):
-            raise InputError(
-                f"{where} is a set built with crop '{made_with}', not '{crop}'; leave out "
-                "--reference-crop, or give the photos as the reference"
-            )
-    else:
-        made_with = crop or REFERENCE_CROP
-        images = read_images(sources, DataRecipe(crop=made_with))
-    height, width = images.shape[1:3]
-    return Reference(
-        images,
-        f"{where}, crop '{made_with}', Lanczos to {width}x{height}",
-        made_with == REFERENCE_CROP and height == width == REFERENCE_SIDE_PX,
-    )

@@ -15,8 +15,9 @@ from bokeh.plotting import figure as Figure
 from doggan.gan.history import PANELS, Panel
 from doggan.gan.pictures import evenly_spaced
 from doggan.report.read import RunRecord
-from doggan.report.results import Nearest, Sweep
 from doggan.scoring.comparison import Ranking
+from doggan.scoring.neighbours import Nearest
+from doggan.scoring.sweep import Sweep
 
 # Each is seen on white as on near-black (contrast of 3 or more), and no two differ by hue alone
 # for eyes that see few: dashes and the legend's words tell them apart, too.
@@ -205,7 +206,7 @@ def draw_ranking(ranking: Ranking, names: Sequence[str], key: str) -> Chart:
     _add_hover(plot, dots, tooltips, "hline")
     legend = [(run, colour, False) for run, colour in zip(runs, colours, strict=True)]
     alt = "MiFID with 95% intervals. " + "; ".join(
-        f"{run}: {card.mifid:.2f}, {card.mifid_interval[0]:.2f} to {card.mifid_interval[1]:.2f}"
+        f"{run}: {card.mifid:.2f}, {card.mifid_interval:.2f}"
         for run, card in zip(runs, cards, strict=True)
     )
     title = "MiFID and its 95% interval, best first"

@@ -44,9 +44,8 @@ def tiles(run: RunRecord) -> list[Tile]:
     """The score, the memorisation distance, the training and the submission, as far as known."""
     found = []
     for _, card in run.scorecards[:1]:
-        low, high = card.mifid_interval
-        found.append(Tile("MiFID", f"{card.mifid:.2f}", f"95%: {low:.2f} to {high:.2f}"))
-        penalty, tone = ("a penalty", "bad") if card.distance < card.eps else ("no penalty", "good")
+        found.append(Tile("MiFID", f"{card.mifid:.2f}", f"95%: {card.mifid_interval:.2f}"))
+        penalty, tone = ("a penalty", "bad") if card.penalised else ("no penalty", "good")
         detail = f"{penalty}: eps {card.eps:g}"
         found.append(Tile("Memorisation distance", f"{card.distance:.3f}", detail, tone))
     images, duration = _course(run)

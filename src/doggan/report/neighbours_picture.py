@@ -71,7 +71,7 @@ def _draw_header(draw: ImageDraw.ImageDraw, neighbours: Neighbours) -> None:
         f"{neighbours.reference}"
     )
     verdict = neighbours.verdict
-    colour = _ALARM if neighbours.mean < neighbours.eps else _INK
+    colour = _ALARM if neighbours.penalised else _INK
     _write(draw, (_MARGIN, 24), "The generated images closest to a reference image", 28)
     _write(draw, (_MARGIN, 66), verdict[0].upper() + verdict[1:], 20, colour)
     _write(draw, (_MARGIN, 97), _shorten(what, _WIDTH - 2 * _MARGIN, 15), 15, _MUTED)

@@ -18,8 +18,8 @@ from doggan.report import charts
 from doggan.report.facts import describe_runs, headline, tiles
 from doggan.report.images import Picture, cut_pairs, encode_within, read_picture
 from doggan.report.read import RunRecord
-from doggan.report.results import Pair
 from doggan.scoring.comparison import Entry, Ranking, compare, differing_conditions
+from doggan.scoring.neighbours import Pair
 from doggan.support.errors import InputError
 from doggan.support.files import write_bytes
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from doggan.competition import IMAGES
 from doggan.gan.run_folder import (
     ENVIRONMENT,
     GRID,
@@ -24,17 +25,10 @@ from doggan.gan.run_folder import (
     TRUNCATION,
     ZIP,
 )
-from doggan.report.results import (
-    Check,
-    Nearest,
-    Sweep,
-    check_zip,
-    parse_check,
-    parse_nearest,
-    parse_sweep,
-)
-from doggan.scoring.scorecard import Scorecard
-from doggan.scoring.scorecard_file import read_scorecard
+from doggan.scoring.neighbours import Nearest, parse_nearest
+from doggan.scoring.scorecard import Scorecard, read_scorecard
+from doggan.scoring.sweep import Sweep, parse_sweep
+from doggan.submission import SubmissionCheck, check_submission, parse_check
 from doggan.support.errors import InputError
 from doggan.support.files import format_bytes
 
@@ -82,7 +76,7 @@ class RunRecord:
         self.nearest: Nearest | None = self._read_json(NEIGHBOURS, parse_nearest)
         self.pairs_picture: Path | None = self._find(NEIGHBOURS_PAIRS)
         self.sweep: Sweep | None = self._read_json(TRUNCATION, parse_sweep)
-        self.check: Check | None = self._check_zip()
+        self.check: SubmissionCheck | None = self._check_zip()
 
     def note(self, line: str) -> None:
         """Keeps a line for the page, within bounds."""
@@ -156,12 +150,13 @@ class RunRecord:
                     self.note(str(error))
         return sorted(found, key=lambda card: card[0] != SCORECARD)
 
-    def _check_zip(self) -> Check | None:
+    def _check_zip(self) -> SubmissionCheck | None:
         """The zip's check, taken now; where the zip is gone, the one that the run wrote down."""
         path, count = self._find(ZIP), self.recipe.get("submission.count", "")
         try:
             if path:
-                return check_zip(path, int(count) if count.isdecimal() else None)
+                expected = int(count) if count.isdecimal() else 0
+                return check_submission(path, count=expected or IMAGES)
             return parse_check(self.result["submission"]) if "submission" in self.result else None
         except (InputError, *_DAMAGE) as error:
             self.note(f"the submission's check cannot be shown: {error}")

@@ -43,8 +43,7 @@ class Entry:
 
     def overlaps(self, other: "Entry") -> bool:
         """Whether both intervals of MiFID share a value."""
-        one, two = self.scorecard.mifid_interval, other.scorecard.mifid_interval
-        return one[0] <= two[1] and two[0] <= one[1]
+        return self.scorecard.mifid_interval.overlaps(other.scorecard.mifid_interval)
 
 
 @dataclass(frozen=True)
@@ -65,11 +64,11 @@ class Ranking:
 
     def rank(self, entry: Entry) -> tuple[int, int]:
         """The best and the worst rank the entry may have."""
-        low, high = entry.scorecard.mifid_interval
-        spans = [other.scorecard.mifid_interval for other in self.entries]
-        better = sum(other_high < low for _, other_high in spans)
-        worse = sum(high < other_low for other_low, _ in spans)
-        return 1 + better, len(spans) - worse
+        own = entry.scorecard.mifid_interval
+        intervals = [other.scorecard.mifid_interval for other in self.entries]
+        better = sum(other.is_below(own) for other in intervals)
+        worse = sum(own.is_below(other) for other in intervals)
+        return 1 + better, len(intervals) - worse
 
     def within_noise_of(self, entry: Entry) -> list[Entry]:
         """The other entries whose intervals overlap with this one's."""
@@ -78,16 +77,13 @@ class Ranking:
     def clusters(self) -> list[list[Entry]]:
         """The largest sets of two or more entries that are all within noise of each other."""
         # Intervals that overlap in pairs have a point in common: the low end of one of them.
-        spans = [entry.scorecard.mifid_interval for entry in self.entries]
+        intervals = [entry.scorecard.mifid_interval for entry in self.entries]
+        points = [Interval(low, low) for low, _ in intervals]
         sets = {
-            frozenset(index for index, (low, high) in enumerate(spans) if low <= start <= high)
-            for start, _ in spans
+            frozenset(index for index, one in enumerate(intervals) if one.overlaps(point))
+            for point in points
         }
-        largest = [
-            members
-            for members in sets
-            if len(members) > 1 and not any(members < other for other in sets)
-        ]
+        largest = [one for one in sets if len(one) > 1 and not any(one < other for other in sets)]
         return [
             [self.entries[index] for index in members] for members in sorted(map(sorted, largest))
         ]
@@ -120,16 +116,16 @@ class Ranking:
         }
 
     def _row(self, entry: Entry) -> tuple[str, ...]:
-        card = entry.scorecard
+        card, (first, last) = entry.scorecard, self.rank(entry)
         return (
-            _format_rank(self.rank(entry)),
+            f"{first}" if first == last else f"{first}-{last}",
             entry.name,
             f"{card.mifid:.2f}",
-            _format_interval(card.mifid_interval),
+            f"{card.mifid_interval:.2f}",
             f"{card.fid:.2f}",
-            _format_interval(card.fid_interval),
+            f"{card.fid_interval:.2f}",
             f"{card.distance:.4f}",
-            "penalty" if card.distance < card.eps else "",
+            "penalty" if card.penalised else "",
         )
 
 
@@ -169,15 +165,6 @@ def _describe(card: Scorecard) -> str:
         f"{card.generated_images:,} images each against {card.reference_images:,} of "
         f"{card.reference_in_words}{kaggle}"
     )
-
-
-def _format_rank(rank: tuple[int, int]) -> str:
-    first, last = rank
-    return str(first) if first == last else f"{first}-{last}"
-
-
-def _format_interval(interval: Interval) -> str:
-    return f"{interval[0]:.2f} to {interval[1]:.2f}"
 
 
 def _align(rows: list[tuple[str, ...]]) -> list[str]:

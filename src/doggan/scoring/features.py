@@ -5,7 +5,7 @@ import time
 import numpy as np
 from tqdm import tqdm
 
-from doggan.scoring.judges import Judge
+from doggan.scoring.judges.judge import Judge
 from doggan.support.deadline import Deadline
 from doggan.support.errors import DogganError, InputError
 

@@ -13,12 +13,31 @@ eps that another draw falls on its other side. Features with very heavy tails ge
 too narrow, as with any method that sees only the images at hand.
 """
 
-import numpy as np
+from typing import NamedTuple
 
-Interval = tuple[float, float]
+import numpy as np
 
 _NORMAL_QUANTILE = 1.959964  # of 97.5%
 _ROWS = 1024
+
+
+class Interval(NamedTuple):
+    """A 95% interval, both ends included. Scores whose intervals overlap are within noise."""
+
+    low: float
+    high: float
+
+    def is_below(self, other: "Interval") -> bool:
+        """Whether all of this one lies below all of the other."""
+        return self.high < other.low
+
+    def overlaps(self, other: "Interval") -> bool:
+        """Whether both share a value."""
+        return not (self.is_below(other) or other.is_below(self))
+
+    def __format__(self, number: str) -> str:
+        """`low to high`, each formatted as `number` says."""
+        return f"{self.low:{number}} to {self.high:{number}}"
 
 
 def fid_influence(
@@ -64,6 +83,6 @@ def ratio_influence(
 
 
 def interval(score: float, influence: np.ndarray) -> Interval:
-    """The 95% interval (low, high) around a score that cannot be negative; `influence` is [N]."""
+    """The 95% interval around a score that cannot be negative; `influence` is [N]."""
     error = _NORMAL_QUANTILE * influence.std(ddof=1) / np.sqrt(len(influence))
-    return float(max(score - error, min(score, 0.0))), float(score + error)
+    return Interval(float(max(score - error, min(score, 0.0))), float(score + error))

@@ -12,12 +12,11 @@ Everything runs in blocks of rows: beside the features it takes a dozen [D, D] m
 float64 and some 300 MB, however many images there are.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import linalg
 
+from doggan.scoring.frechet import check_features, feature_statistics, frechet_transport
 from doggan.scoring.interval import (
     Interval,
     fid_influence,
@@ -28,15 +27,10 @@ from doggan.scoring.interval import (
 from doggan.support.errors import InputError
 
 _DIVISION_EPS = 1e-15
-_SINGULAR_OFFSET = 1e-6
-# Beyond this, products of two covariances overflow float64.
-_LARGEST_FEATURE = np.float64(1e60)
-# Rows at a time: few where memory's speed counts (a processor's cache holds them), many where the
-# matrix products' does.
+# Rows at a time, by what a processor's cache holds.
 _ROWS = 128
-_COVARIANCE_ROWS = 2048
 _GENERATED_ROWS = 16_384
-_COSINE_ROWS = 2048  # by _REFERENCE_ROWS float32: what a processor's cache holds
+_COSINE_ROWS = 2048
 _REFERENCE_ROWS = 1024
 
 
@@ -44,7 +38,7 @@ _REFERENCE_ROWS = 1024
 class MiFIDScore:
     """`fid` >= 0 up to rounding; `distance` in [0, 1] before the threshold; `mifid` their score.
 
-    The intervals (low, high) hold 95% of what chance in the draw of the generated images does;
+    The intervals hold 95% of what chance in the draw of the generated images does;
     `doggan.scoring.interval` says what they cover and what not.
     """
 
@@ -62,14 +56,13 @@ def score_features(generated: np.ndarray, reference: np.ndarray, eps: float) -> 
     Raises InputError for fewer than two rows, unlike D, values that are not finite, and for
     features that are zero throughout.
     """
-    generated, reference = _checked_pair(generated, reference)
+    distances, _ = nearest_neighbours(generated, reference)  # which checks both
+    distance = float(np.nanmean(distances))
     mean, covariance = feature_statistics(generated)
     reference_mean, reference_covariance = feature_statistics(reference)
-    fid, transport = _frechet(mean, covariance, reference_mean, reference_covariance)
-    distances, _ = _nearest(generated, reference)
-    distance = float(np.nanmean(distances))
+    fid, transport = frechet_transport(mean, covariance, reference_mean, reference_covariance)
     influence = mifid_influence = fid_influence(generated, mean, reference_mean, transport)
-    if distance < eps:
+    if is_penalised(distance, eps):
         mifid_influence = ratio_influence(
             fid, influence, distance + _DIVISION_EPS, mean_influence(distances)
         )
@@ -89,41 +82,13 @@ def combine(fid: float, distance: float, eps: float) -> float:
             f"MiFID needs finite numbers and a positive eps; found FID {fid}, "
             f"distance {distance}, eps {eps}"
         )
-    return float(fid / ((distance if distance < eps else 1.0) + _DIVISION_EPS))
+    divisor = distance if is_penalised(distance, eps) else 1.0
+    return float(fid / (divisor + _DIVISION_EPS))
 
 
-def feature_statistics(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean [D] and covariance [D, D] of [N, D] features, float64, as `np.mean` and `np.cov` give.
-
-    Two passes in blocks of rows: centred products lose nothing where the mean is large.
-    """
-    features = _checked(features, "the features")
-    mean = sum(block.sum(axis=0) for block in _float64_blocks(features)) / len(features)
-    covariance = np.zeros((mean.size, mean.size))
-    product = np.empty_like(covariance)
-    for start in range(0, len(features), _COVARIANCE_ROWS):
-        centred = features[start : start + _COVARIANCE_ROWS] - mean
-        covariance += np.matmul(centred.T, centred, out=product)
-    covariance /= len(features) - 1
-    return mean, covariance
-
-
-def frechet_distance(
-    mean1: np.ndarray, covariance1: np.ndarray, mean2: np.ndarray, covariance2: np.ndarray
-) -> float:
-    """Frechet distance of two Gaussians with means [D] and covariances [D, D].
-
-    The published code takes the trace of `scipy.linalg.sqrtm(S1 @ S2)`. Here it is the sum of the
-    square roots of the eigenvalues of L' S2 L with S1 = L L': the same numbers, since S1 S2 and
-    L' S2 L share their non-zero eigenvalues, but from a symmetric matrix. That is some ten times
-    faster than sqrtm's Schur form of an unsymmetric one, and real by construction, so there is no
-    imaginary part to drop. Both agree to rounding, 1e-12 of the trace, where the covariances have
-    full rank. Where they do not (fewer images than features), sqrtm finds small roots of rounding
-    noise, up to 1e-6 in all, and this does not.
-
-    1e-6 I is added to both covariances only where the root is not finite, as published.
-    """
-    return _frechet(mean1, covariance1, mean2, covariance2)[0]
+def is_penalised(distance: float, eps: float) -> bool:
+    """Whether FID is divided by this memorisation distance: the images pass for copies."""
+    return distance < eps
 
 
 def memorisation_distance(generated: np.ndarray, reference: np.ndarray) -> float:
@@ -145,97 +110,13 @@ def nearest_neighbours(
     tie within float32's 1e-7, where either will do.
     Raises InputError as `score_features` does.
     """
-    return _nearest(*_checked_pair(generated, reference))
-
-
-def _checked_pair(generated, reference) -> tuple[np.ndarray, np.ndarray]:
-    generated = _checked(generated, "the generated features")
-    reference = _checked(reference, "the reference features")
+    generated = check_features(generated, "the generated features")
+    reference = check_features(reference, "the reference features")
     if generated.shape[1] != reference.shape[1]:
         raise InputError(
             f"the generated features have {generated.shape[1]} numbers an image and the reference "
             f"{reference.shape[1]}; both must come from the same judge"
         )
-    return generated, reference
-
-
-def _checked(features: np.ndarray, what: str) -> np.ndarray:
-    features = np.asarray(features)
-    if features.ndim != 2 or features.shape[1] == 0 or features.dtype.kind not in "fiu":
-        raise InputError(
-            f"{what} must be real numbers of shape [images, dimensions]; "
-            f"found {features.dtype} of shape {list(features.shape)}"
-        )
-    if len(features) < 2:
-        raise InputError(
-            f"{what} are of {len(features)} image(s); a covariance takes at least 2, "
-            "and a score that means something some thousands"
-        )
-    for start in range(0, len(features), _ROWS):
-        # NaN compares as false.
-        fit = (np.abs(features[start : start + _ROWS]) < _LARGEST_FEATURE).all(axis=1)
-        if not fit.all():
-            raise InputError(
-                f"{what} of image {start + int(fit.argmin())} hold NaN, infinity or values beyond "
-                f"{_LARGEST_FEATURE:g}; no score is possible"
-            )
-    return features
-
-
-def _float64_blocks(features: np.ndarray) -> Iterator[np.ndarray]:
-    """Copies of consecutive rows, [up to 128, D] float64."""
-    for start in range(0, len(features), _ROWS):
-        yield features[start : start + _ROWS].astype(np.float64)
-
-
-def _frechet(
-    mean1: np.ndarray, covariance1: np.ndarray, mean2: np.ndarray, covariance2: np.ndarray
-) -> tuple[float, np.ndarray]:
-    """The Frechet distance, and `_root`'s transport."""
-    trace, transport = _root(covariance1, covariance2)
-    if not np.isfinite(trace):
-        offset = _SINGULAR_OFFSET * np.eye(len(mean1))
-        trace, transport = _root(covariance1 + offset, covariance2 + offset)
-    shift = mean1 - mean2
-    fid = shift @ shift + np.trace(covariance1) + np.trace(covariance2) - 2 * trace
-    if not np.isfinite(fid):
-        raise InputError(
-            "FID is not finite: the means or covariances hold NaN, infinity or values too large"
-        )
-    return float(fid), transport
-
-
-def _root(first: np.ndarray, second: np.ndarray) -> tuple[float, np.ndarray]:
-    """tr((S1 S2)^(1/2)) of two covariances, NaN where LAPACK does not get there; and T [D, rank].
-
-    A = T T' is the optimal transport map: A S1 A = S2, on the span of S1 where S1 is singular.
-    With L' S2 L = U diag(w) U', it is (L^-1)' U diag(w^(1/2)) U' L^-1.
-    """
-    try:
-        factor, inverse = _factor(first)
-        with np.errstate(invalid="ignore", over="ignore"):
-            values, vectors = np.linalg.eigh(factor.T @ second @ factor)
-    except np.linalg.LinAlgError:
-        return np.nan, np.empty((len(first), 0))
-    roots = np.sqrt(values.clip(min=0))
-    vectors *= np.sqrt(roots)
-    return float(roots.sum()), inverse @ vectors
-
-
-def _factor(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """L [D, rank] with L L' = `covariance`, and its inverse, transposed: [D, rank]."""
-    try:
-        factor = np.linalg.cholesky(covariance)
-        inverse, _ = linalg.lapack.dtrtri(factor, lower=1)
-        return factor, inverse.T
-    except np.linalg.LinAlgError:
-        values, vectors = np.linalg.eigh(covariance)
-        kept = values > values[-1] * len(values) * np.finfo(np.float64).eps
-        roots = np.sqrt(values[kept])
-        return vectors[:, kept] * roots, vectors[:, kept] / roots
-
-
-def _nearest(generated: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     generated_rows = _rows_that_count(generated, "generated")
     reference_rows = _rows_that_count(reference, "reference")
     distances = np.full(len(generated), np.nan)
@@ -249,8 +130,7 @@ def _nearest(generated: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, 
 
 def _rows_that_count(features: np.ndarray, what: str) -> np.ndarray:
     """The indices of the rows whose sum is not 0."""
-    sums = np.concatenate([block.sum(axis=1) for block in _float64_blocks(features)])
-    rows = np.flatnonzero(sums)
+    rows = np.flatnonzero(features.sum(axis=1, dtype=np.float64))
     if not len(rows):
         raise InputError(f"the {what} features are zero for every image; the judge saw nothing")
     return rows
@@ -279,12 +159,10 @@ def _nearest_rows(
 
 
 def _unit_rows(features: np.ndarray) -> np.ndarray:
-    """[N, D] float32 of length 1 each; normalised in float64, which does not overflow."""
+    """[N, D] float32 of length 1 each."""
     directions = np.empty(features.shape, np.float32)
     for start in range(0, len(features), _ROWS):
-        block = features[start : start + _ROWS].astype(np.float64)
-        block /= np.sqrt(np.einsum("nd,nd->n", block, block))[:, None]
-        directions[start : start + _ROWS] = block
+        directions[start : start + _ROWS] = _normalised(features[start : start + _ROWS])
     return directions
 
 
@@ -294,10 +172,14 @@ def _paired_distances(
     """1 - |cosine| of `generated[rows[i]]` and `reference[nearest[i]]`, float64."""
     distances = np.empty(len(rows))
     for start in range(0, len(rows), _ROWS):
-        stop = start + _ROWS
-        one = generated[rows[start:stop]].astype(np.float64)
-        other = reference[nearest[start:stop]].astype(np.float64)
-        one /= np.linalg.norm(one, axis=1, keepdims=True)
-        other /= np.linalg.norm(other, axis=1, keepdims=True)
-        distances[start:stop] = 1 - np.abs(np.einsum("nd,nd->n", one, other))
+        part = slice(start, start + _ROWS)
+        one, other = _normalised(generated[rows[part]]), _normalised(reference[nearest[part]])
+        distances[part] = 1 - np.abs(np.einsum("nd,nd->n", one, other))
     return distances
+
+
+def _normalised(rows: np.ndarray) -> np.ndarray:
+    """[N, D] of length 1 each, in float64, which does not overflow."""
+    rows = rows.astype(np.float64)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows

@@ -2,18 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from doggan.data.imageset import is_imageset, open_imageset
 from doggan.scoring.features import extract_features
-from doggan.scoring.judges import Judge
-from doggan.scoring.mifid import nearest_neighbours
-from doggan.scoring.reference import extract_reference
-from doggan.scoring.scorecard import SAME_IMAGES_DISTANCE, check_counts
+from doggan.scoring.judges.judge import Judge
+from doggan.scoring.mifid import is_penalised, nearest_neighbours
+from doggan.scoring.reference import Reference
+from doggan.scoring.score import SAME_IMAGES_DISTANCE, check_counts
 from doggan.support.errors import InputError
+from doggan.support.json_values import as_count, as_number, plain_fields
 
+MAX_PAIRS = 24  # that a report shows
+_MAX_BINS = 400
 _BINS = 50
 
 
@@ -38,9 +39,14 @@ class Neighbours:
     reference_names: Sequence[str] | None = None
 
     @property
+    def penalised(self) -> bool:
+        """Whether MiFID divides FID by the mean."""
+        return is_penalised(self.mean, self.eps)
+
+    @property
     def verdict(self) -> str:
-        """Whether MiFID divides FID by the mean, such as `no penalty: 0.21, eps 0.10`."""
-        outcome = "penalty" if self.mean < self.eps else "no penalty"
+        """`penalised` in words, such as `no penalty: 0.21, eps 0.10`."""
+        outcome = "penalty" if self.penalised else "no penalty"
         digits = _digits_that_tell(self.mean, self.eps)
         return f"{outcome}: {self.mean:.{digits}f}, eps {self.eps:.{digits}f}"
 
@@ -73,9 +79,19 @@ class Neighbours:
         return "\n".join(lines)
 
     def as_dict(self, count: int) -> dict:
-        """For --json; `generated` and `reference` number the images of a pair from 0."""
+        """For JSON, with the `count` closest pairs, whose images are numbered from 0."""
         counts, edges = self.histogram()
-        pairs = [(int(index), int(self.nearest[index])) for index in self.closest(count)]
+        pairs = []
+        for index in self.closest(count).tolist():
+            nearest = int(self.nearest[index])
+            pairs.append(
+                {
+                    "generated": index,
+                    "reference": nearest,
+                    "reference_name": self.reference_names and self.reference_names[nearest],
+                    "distance": float(self.distances[index]),
+                }
+            )
         return {
             "verdict": self.verdict,
             "mean": self.mean,
@@ -86,34 +102,63 @@ class Neighbours:
             "generated_images": len(self.distances),
             "reference_images": self.reference_images,
             "histogram": {"counts": counts.tolist(), "edges": edges.tolist()},
-            "pairs": [
-                {
-                    "generated": generated,
-                    "reference": reference,
-                    "reference_name": self.reference_names and self.reference_names[reference],
-                    "distance": float(self.distances[generated]),
-                }
-                for generated, reference in pairs
-            ],
+            "pairs": pairs,
         }
 
 
-def find_neighbours(
-    generated: np.ndarray,
-    reference: np.ndarray,
-    judge: Judge,
-    *,
-    reference_name: str,
-    reference_names: Sequence[str] | None = None,
-) -> Neighbours:
-    """The neighbours of [N, H, W, C] uint8 images among [M, H, W, C] uint8; C is 1 or 3.
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """A generated image and its nearest reference image, by number from 0, and by name if known."""
 
-    `reference_name` says in words which images those are, `reference_names` names each of them.
+    generated: int
+    reference: int
+    reference_name: str
+    distance: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nearest:
+    """`Neighbours.as_dict` read again: the closest pairs, and counts [K] in edges [K + 1]."""
+
+    verdict: str
+    mean: float
+    eps: float
+    judge: str
+    notice: str
+    reference: str
+    generated_images: int
+    reference_images: int
+    counts: list[int]
+    edges: list[float]
+    pairs: list[Pair]
+
+
+def parse_nearest(content: object) -> Nearest:
+    """The content of a neighbours.json, which may come from anywhere.
+
+    Raises KeyError, TypeError or ValueError where it is not what `Neighbours.as_dict` gives.
+    """
+    counts = [as_count(value) for value in content["histogram"]["counts"][:_MAX_BINS]]
+    edges = [as_number(value) for value in content["histogram"]["edges"][: _MAX_BINS + 1]]
+    if len(edges) != len(counts) + 1 or not counts or sorted(edges) != edges:
+        raise ValueError("the histogram's edges and counts do not match")
+    pairs = [_parse_pair(pair) for pair in content["pairs"][:MAX_PAIRS]]
+    return Nearest(**plain_fields(Nearest, content), counts=counts, edges=edges, pairs=pairs)
+
+
+def _parse_pair(content: dict) -> Pair:
+    name = content["reference_name"] or f"#{content['reference']}"
+    return Pair(**plain_fields(Pair, content | {"reference_name": name}))
+
+
+def find_neighbours(generated: np.ndarray, reference: Reference, judge: Judge) -> Neighbours:
+    """The reference images nearest to [N, H, W, C] uint8 images; C is 1 or 3.
+
     Raises InputError for images that cannot be judged, fewer than two of either, and generated
     images that are the reference images.
     """
     check_counts(generated, reference)
-    reference_features, _ = extract_reference(reference, judge)
+    reference_features = reference.features(judge)
     generated_features = extract_features(generated, judge, label="generated")
     distances, nearest = nearest_neighbours(generated_features, reference_features)
     distances = distances.clip(min=0)  # a copy's can be -1e-16
@@ -130,20 +175,10 @@ def find_neighbours(
         eps=judge.eps,
         judge=judge.name,
         notice=judge.notice,
-        reference=reference_name,
+        reference=reference.name,
         reference_images=len(reference),
-        reference_names=reference_names,
+        reference_names=reference.names,
     )
-
-
-def reference_names(sources: list[Path]) -> list[str] | None:
-    """The origins in a built set's manifest, one an image; None for photos, which have no order."""
-    if len(sources) != 1 or not is_imageset(sources[0]):
-        return None
-    imageset = open_imageset(sources[0])
-    origins = imageset.manifest.get("origins")
-    whole = isinstance(origins, list) and len(origins) == len(imageset)
-    return origins if whole and all(isinstance(name, str) for name in origins) else None
 
 
 def _digits_that_tell(mean: float, eps: float) -> int:

@@ -1,33 +1,25 @@
-"""Generated images, reference images and a judge in; a Scorecard out that says what it is."""
+"""A Scorecard: one score and all that it depends on, and the JSON file that holds it."""
 
 import json
 import textwrap
-import time
-from collections.abc import Sized
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 
-import numpy as np
-
 from doggan import __version__
-from doggan.competition import IMAGES, REFERENCE_PHOTOS
-from doggan.scoring.features import extract_features
+from doggan.gan.run_folder import SCORECARD
 from doggan.scoring.interval import Interval
-from doggan.scoring.judges import Judge
-from doggan.scoring.mifid import score_features
-from doggan.scoring.reference import Say, extract_reference, say_on_stderr
-from doggan.support.deadline import Deadline
+from doggan.scoring.mifid import is_penalised
 from doggan.support.errors import InputError
+from doggan.support.files import format_bytes, require_exists, write_json
 
-# Below this mean distance the images are the same, but for the rounding of float32 features.
-# MiFID divides by it.
-SAME_IMAGES_DISTANCE = 1e-6
 # What `doggan.scoring.interval` says at length.
 _COVERED = (
     "intervals hold chance in which images were drawn; not FID's bias with their number,\n"
     "          the reference's choice, another training, or a distance that crosses eps"
 )
 _INTERVALS = ("fid_interval", "mifid_interval")
+_MAX_BYTES = 1_000_000  # a scorecard has about 1,000
+_LARGEST = 1e300  # neither infinity nor NaN is less, nor a whole number that no float holds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +31,8 @@ class Scorecard:
     resized, and `reference_sha256` is the hash of their pixels, None on the cards of doggan's first
     days. `comparable_with_kaggle`: Kaggle's judge and crop, and as many images of either kind.
     `notice` holds what people must read beside the number, "" where there is nothing.
-    The intervals (low, high) hold 95% of what chance in the draw of the generated images does:
-    entries whose intervals overlap are not ranked by them. They leave out FID's bias with the
-    number of images, the choice of reference, another training's seed, and an `eps` so near that
-    another draw falls on its other side.
+    The intervals hold 95% of what chance in the draw of the generated images does; what they leave
+    out stands in `doggan.scoring.interval`.
     """
 
     fid: float
@@ -66,7 +56,12 @@ class Scorecard:
 
     def __post_init__(self):
         for name in _INTERVALS:  # lists, where they come from JSON
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            object.__setattr__(self, name, Interval(*getattr(self, name)))
+
+    @property
+    def penalised(self) -> bool:
+        """Whether FID was divided by the distance, for the images pass for copies."""
+        return is_penalised(self.distance, self.eps)
 
     @property
     def reference_in_words(self) -> str:
@@ -75,19 +70,19 @@ class Scorecard:
         return f"{self.reference} (sha256 {sha256[:8]})" if sha256 else self.reference
 
     def as_dict(self) -> dict:
-        """What `to_json` writes; `Scorecard(**...)` takes it back."""
+        """For JSON; `Scorecard(**...)` takes it back."""
         return asdict(self) | {name: list(getattr(self, name)) for name in _INTERVALS}
 
-    def to_json(self) -> str:
-        """Indented JSON, without NaN or infinity."""
-        return json.dumps(self.as_dict(), indent=2, allow_nan=False)
+    def write(self, path: Path) -> None:
+        """Writes the file that `read_scorecard` reads; raises ValueError for NaN or infinity."""
+        write_json(path, self.as_dict())
 
     def summary(self) -> str:
         """Some lines for people; a notice stands first, framed."""
-        counted = "a penalty" if self.distance < self.eps else "no penalty"
+        counted = "a penalty" if self.penalised else "no penalty"
         lines = [
-            f"MiFID     {self.mifid:.4f} (95%: {_in_words(self.mifid_interval)})",
-            f"FID       {self.fid:.4f} (95%: {_in_words(self.fid_interval)})",
+            f"MiFID     {self.mifid:.4f} (95%: {self.mifid_interval:.4f})",
+            f"FID       {self.fid:.4f} (95%: {self.fid_interval:.4f})",
             f"distance  {self.distance:.4f} ({counted}: eps {self.eps})",
             f"judge     {self.judge}, {self.precision}, weights {self.weights_sha256[:8]}, "
             f"{self.resize}",
@@ -101,110 +96,66 @@ class Scorecard:
         return "\n".join(lines)
 
 
-def score_images(
-    generated: np.ndarray,
-    reference: np.ndarray,
-    judge: Judge,
-    *,
-    reference_name: str,
-    whole_frames: bool = False,
-    deadline: Deadline | None = None,
-    cache: Path | None = None,
-    say: Say = say_on_stderr,
-) -> Scorecard:
-    """Scores [N, H, W, C] uint8 images against [M, H, W, C] uint8; C is 1 or 3.
+def read_scorecard(path: Path) -> Scorecard:
+    """The scorecard in a JSON file, or in the `scorecard.json` of a run's or an entry's folder.
 
-    `reference_name` says which images, and how cropped, and goes into the scorecard; `whole_frames`
-    that they are whole photos squashed to 64x64, as Kaggle's are. Bars on stderr show how far it
-    is. The reference's features are kept for the next score in the folder `cache`
-    (`~/.cache/doggan` by default); `say` gets a line where that fails.
-    Raises InputError for images that cannot be scored, fewer than two of either, and generated
-    images that are the reference images; DeadlineExpiredError once `deadline` is over.
+    The file is anybody's, so it is checked: raises InputError where there is none, it is damaged,
+    or another version's form.
     """
-    check_counts(generated, reference)
-    start = time.monotonic()
-    reference_features, reference_sha256 = extract_reference(
-        reference, judge, cache=cache, deadline=deadline, say=say
-    )
-    generated_features = extract_features(generated, judge, deadline=deadline, label="generated")
-    return score_extracted(
-        generated_features,
-        reference_features,
-        judge,
-        reference_name=reference_name,
-        reference_sha256=reference_sha256,
-        whole_frames=whole_frames,
-        seconds=time.monotonic() - start,
-    )
-
-
-def score_extracted(
-    generated_features: np.ndarray,
-    reference_features: np.ndarray,
-    judge: Judge,
-    *,
-    reference_name: str,
-    reference_sha256: str,
-    whole_frames: bool = False,
-    seconds: float = 0.0,
-) -> Scorecard:
-    """Scores [N, D] against [M, D] features that `judge` extracted; raises as `score_images` does.
-
-    `reference_sha256` is the hash of the reference images, `seconds` what the extraction took, as
-    far as it is to count; the others are those of `score_images`.
-    """
-    start = time.monotonic()
-    score = score_features(generated_features, reference_features, judge.eps)
-    if score.distance < SAME_IMAGES_DISTANCE:
+    path = require_exists(path, f"a {SCORECARD} or the folder of one")
+    file = path / SCORECARD if path.is_dir() else path
+    if not file.is_file():
         raise InputError(
-            "every generated image is one of the reference images (distance 0), and MiFID divides "
-            "by that distance; score images that a generator made"
+            f"{path} holds no {SCORECARD}; write one with: "
+            f"doggan score {path} --reference PHOTOS --out {file}"
         )
-    counts = (len(generated_features), len(reference_features))
-    differences = _differences_from_kaggle(*counts, whole_frames)
-    return Scorecard(
-        fid=score.fid,
-        fid_interval=score.fid_interval,
-        distance=score.distance,
-        mifid=score.mifid,
-        mifid_interval=score.mifid_interval,
-        eps=judge.eps,
-        judge=judge.name,
-        weights_sha256=judge.weights_sha256,
-        resize=judge.resize,
-        precision=judge.precision,
-        generated_images=counts[0],
-        reference_images=counts[1],
-        reference=reference_name,
-        reference_sha256=reference_sha256,
-        comparable_with_kaggle=judge.comparable_with_kaggle and not differences,
-        notice="; ".join(filter(None, [judge.notice, *differences])),
-        seconds=round(seconds + time.monotonic() - start, 3),
-    )
-
-
-def check_counts(generated: Sized, reference: Sized) -> None:
-    """Raises InputError for fewer than two of either, images or seeds: they have no covariance."""
-    for images, what in ((generated, "generated"), (reference, "reference")):
-        if len(images) < 2:
+    content = _read_json(file)
+    if not isinstance(content, dict) or not {"mifid", "judge", "doggan"} <= content.keys():
+        raise InputError(
+            f"{file} is not a scorecard; doggan score --out writes one of a single score"
+        )
+    known = {field.name: field for field in fields(Scorecard)}
+    needed = {name for name, field in known.items() if field.default is MISSING}
+    wrong = sorted((content.keys() - known.keys()) | (needed - content.keys()))
+    if wrong:
+        raise InputError(
+            f"{file} was written by doggan {content['doggan']}, and the scorecards of this "
+            f"{__version__} differ in {', '.join(wrong)}; score the images again"
+        )
+    for name, value in content.items():
+        if not _fits(value, known[name].type):
             raise InputError(
-                f"found {len(images)} {what} image(s); a score takes at least 2, "
-                f"and Kaggle's takes {IMAGES:,} generated ones"
+                f"{file} is damaged: {name} is {str(value)[:40]!r}; score the images again"
             )
+    return Scorecard(**content)
 
 
-def _in_words(interval: Interval) -> str:
-    return f"{interval[0]:.4f} to {interval[1]:.4f}"
+def _read_json(file: Path) -> object:
+    def refuse(constant: str) -> None:
+        raise ValueError(f"it holds {constant}")
+
+    size = file.stat().st_size
+    if size > _MAX_BYTES:
+        raise InputError(f"{file} is not a scorecard: it has {format_bytes(size)}")
+    try:
+        return json.loads(file.read_text("utf-8"), parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{file} is damaged, or no scorecard ({error}); score the images again"
+        ) from error
 
 
-def _differences_from_kaggle(generated: int, reference: int, whole_frames: bool) -> list[str]:
-    differences = []
-    if generated != IMAGES:
-        differences.append(f"Kaggle scores {IMAGES:,} images, here {generated:,}")
-    if reference not in REFERENCE_PHOTOS:
-        differences.append(
-            f"Kaggle's reference has {REFERENCE_PHOTOS[0]:,} images, here {reference:,}"
-        )
-    if not whole_frames:
-        differences.append("Kaggle's reference is whole frames squashed to 64x64, this is not")
-    return differences
+def _fits(value: object, kind: type) -> bool:
+    """Whether a value of JSON can be a field of that type: number, count, text, flag, interval."""
+    if kind is float:
+        return type(value) in (int, float) and abs(value) < _LARGEST
+    if kind is int:
+        return type(value) is int and value >= 0
+    if kind is bool:
+        return type(value) is bool
+    if kind is Interval:
+        pair = type(value) is list and len(value) == 2 and all(_fits(end, float) for end in value)
+        return pair and value[0] <= value[1]
+    # What goes to a terminal holds nothing that would steer it.
+    text = type(value) is str and value.isprintable()
+    return text or (value is None and kind == str | None)

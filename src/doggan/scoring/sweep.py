@@ -1,22 +1,22 @@
-"""A generator scored straight from its seeds, at one truncation or at several."""
+"""A generator scored at several truncations, and the truncation.json of it."""
 
-import math
-import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from tqdm import tqdm
-
-from doggan.gan import sampler
 from doggan.gan.generator_file import GENERATORS
 from doggan.gan.networks import Generator
+from doggan.gan.sampler import latents
 from doggan.scoring.comparison import Entry, Ranking
-from doggan.scoring.features import extract_features
-from doggan.scoring.judges import Judge
-from doggan.scoring.reference import extract_reference
-from doggan.scoring.scorecard import Scorecard, check_counts, score_extracted
+from doggan.scoring.interval import Interval
+from doggan.scoring.judges.judge import Judge
+from doggan.scoring.reference import Reference
+from doggan.scoring.score import score_generator
+from doggan.scoring.scorecard import Scorecard
+from doggan.support.json_values import plain_fields
 from doggan.support.tensor_file import SUFFIXES
+
+_MAX_TRUNCATIONS = 100  # that a report shows
 
 
 def is_run(path: Path | str) -> bool:
@@ -29,55 +29,19 @@ def score_truncations(
     generator: Generator,
     seeds: Sequence[int],
     truncations: Sequence[float],
-    reference: np.ndarray,
+    reference: Reference,
     judge: Judge,
-    *,
-    reference_name: str,
-    whole_frames: bool = False,
 ) -> Iterator[tuple[float, Scorecard]]:
-    """The scorecard of the images of `seeds` for each truncation, one by one as they come.
+    """`score_generator` at each truncation, one by one as they come.
 
-    No image is kept or written, and the reference, [M, H, W, C] uint8, is looked at once. The
-    scores are those of a zip of the same seeds. All truncations share the seeds, so what differs
-    between them is less than their intervals, each on its own, allow for. `reference_name` and
-    `whole_frames` are those of `score_images`.
-    Raises InputError as `score_images` does, and for a truncation outside 0 to 2.
+    All truncations share the seeds, so what differs between them is less than their intervals, each
+    on its own, allow for. Raises InputError as `score_generator` does, and for a truncation outside
+    0 to 2.
     """
-    check_counts(seeds, reference)
     for truncation in truncations:
-        sampler.latents(seeds[:1], 1, truncation=truncation)  # refused before any work
-    reference_features, reference_sha256 = extract_reference(reference, judge)
+        latents(seeds[:1], 1, truncation=truncation)  # refused before any work
     for truncation in truncations:
-        start = time.monotonic()
-        features = sampled_features(generator, seeds, truncation, judge)
-        yield (
-            truncation,
-            score_extracted(
-                features,
-                reference_features,
-                judge,
-                reference_name=reference_name,
-                reference_sha256=reference_sha256,
-                whole_frames=whole_frames,
-                seconds=time.monotonic() - start,
-            ),
-        )
-
-
-def sampled_features(
-    generator: Generator, seeds: Sequence[int], truncation: float, judge: Judge
-) -> np.ndarray:
-    """The features of the images of `seeds`, [len(seeds), D] float32, a few images at a time."""
-    features = np.empty((len(seeds), judge.dimensions), np.float32)
-    # Batches of both kinds begin where they would begin for a zip, for the same rounding.
-    step = math.lcm(sampler.BATCH, judge.batch_size)
-    with tqdm(total=len(seeds), desc=f"truncation {truncation:g}", unit="image") as bar:
-        for start in range(0, len(seeds), step):
-            part = seeds[start : start + step]
-            images = np.concatenate(list(sampler.sample_seeds(generator, part, truncation)))
-            features[start : start + step] = extract_features(images, judge)
-            bar.update(len(part))
-    return features
+        yield truncation, score_generator(generator, seeds, truncation, reference, judge)
 
 
 def rank_truncations(scorecards: dict[float, Scorecard]) -> Ranking:
@@ -93,3 +57,70 @@ def summarise_sweep(ranking: Ranking) -> str:
     others = [entry.name for entry in ranking.within_noise_of(best)]
     noise = f"; within noise of it: {', '.join(others)}" if others else ""
     return f"{ranking.table()}\nbest: {best.name}, MiFID {best.scorecard.mifid:.2f}{noise}"
+
+
+def sweep_as_dict(scorecards: dict[float, Scorecard]) -> dict:
+    """The scorecards by truncation, ranked, for JSON; `parse_sweep` reads it again."""
+    return {"truncations": list(scorecards), **rank_truncations(scorecards).as_dict()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepPoint:
+    """The score at one truncation; `low` to `high` is the 95% interval of MiFID."""
+
+    truncation: float
+    mifid: float
+    low: float
+    high: float
+    fid: float
+    distance: float
+
+    @property
+    def interval(self) -> Interval:
+        return Interval(self.low, self.high)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """A truncation.json as a report reads it: what was compared, and the points in order."""
+
+    judge: str
+    generated_images: int
+    reference_images: int
+    reference: str
+    points: list[SweepPoint]
+
+    @property
+    def best(self) -> SweepPoint:
+        """The point of least MiFID."""
+        return min(self.points, key=lambda point: point.mifid)
+
+    @property
+    def as_good(self) -> list[SweepPoint]:
+        """The other points whose intervals overlap with the best one's."""
+        best = self.best
+        overlap = (point for point in self.points if point.interval.overlaps(best.interval))
+        return [point for point in overlap if point is not best]
+
+
+def parse_sweep(content: object) -> Sweep:
+    """The content of a truncation.json, which may come from anywhere.
+
+    Raises KeyError, TypeError or ValueError where it is not what `sweep_as_dict` gives.
+    """
+    values = content["truncations"][:_MAX_TRUNCATIONS]
+    entries = content["entries"][:_MAX_TRUNCATIONS]
+    points = [
+        _parse_point(value, entry["scorecard"])
+        for value, entry in zip(values, entries, strict=True)
+    ]
+    if not points:
+        raise ValueError("there is no truncation")
+    points.sort(key=lambda point: point.truncation)
+    return Sweep(**plain_fields(Sweep, content["conditions"]), points=points)
+
+
+def _parse_point(truncation: object, card: dict) -> SweepPoint:
+    low, high = card["mifid_interval"]
+    values = card | {"truncation": truncation, "low": low, "high": high}
+    return SweepPoint(**plain_fields(SweepPoint, values))

