@@ -50,7 +50,7 @@ def slopes_of_fid(generated, reference):
         for sign in (1, -1):
             weights = np.ones(count)
             weights[image] += sign * step
-            values.append(frechet_distance(*statistics(generated, weights), *reference))
+            values.append(frechet_distance(*statistics(generated, weights), *reference)[0])
         slopes.append(count * (values[0] - values[1]) / (2 * step))
     return np.array(slopes)
 
@@ -148,7 +148,7 @@ def bootstrap(generated, reference, eps, draws):
     reference_statistics = feature_statistics(reference)
     for _ in range(draws):
         drawn = generated[random.integers(0, len(generated), len(generated))]
-        fid = frechet_distance(*feature_statistics(drawn), *reference_statistics)
+        fid, _ = frechet_distance(*feature_statistics(drawn), *reference_statistics)
         scores.append((fid, combine(fid, memorisation_distance(drawn, reference), eps)))
     return np.std(scores, axis=0)
 

@@ -116,7 +116,7 @@ def test_root_of_rank_deficient_covariances_is_exact():
 def test_frechet_distance_of_known_gaussians():
     """Diagonal covariances: |dm|^2 + sum (s1 - s2)^2 over the standard deviations."""
     mean, zeros = np.array([3.0, 4.0]), np.zeros(2)
-    value = frechet_distance(mean, np.diag([4.0, 9.0]), zeros, np.diag([1.0, 1.0]))
+    value, _ = frechet_distance(mean, np.diag([4.0, 9.0]), zeros, np.diag([1.0, 1.0]))
     assert value == pytest.approx(25 + 1 + 4, rel=1e-14)
 
 
@@ -128,7 +128,7 @@ def test_offset_is_added_only_where_the_root_is_not_finite(monkeypatch):
         return np.nan if len(seen) == 1 else 2.0, None
 
     monkeypatch.setattr(frechet, "_root", root)
-    value = frechet_distance(np.zeros(2), np.eye(2), np.zeros(2), 4 * np.eye(2))
+    value, _ = frechet_distance(np.zeros(2), np.eye(2), np.zeros(2), 4 * np.eye(2))
     assert np.array_equal(seen[1][0], (1 + 1e-6) * np.eye(2))
     assert np.array_equal(seen[1][1], (4 + 1e-6) * np.eye(2))
     assert value == 2 + 8 - 2 * 2.0  # the traces are those without the offset

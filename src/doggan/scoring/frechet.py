@@ -35,8 +35,10 @@ def feature_statistics(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def frechet_distance(
     mean1: np.ndarray, covariance1: np.ndarray, mean2: np.ndarray, covariance2: np.ndarray
-) -> float:
-    """Frechet distance of two Gaussians with means [D] and covariances [D, D].
+) -> tuple[float, np.ndarray]:
+    """Frechet distance of two Gaussians with means [D] and covariances [D, D]; and T [D, rank].
+
+    A = T T' is the optimal transport map of the first covariance to the second: A S1 A = S2.
 
     The published code takes the trace of `scipy.linalg.sqrtm(S1 @ S2)`. Here it is the sum of the
     square roots of the eigenvalues of L' S2 L with S1 = L L': the same numbers, since S1 S2 and
@@ -48,13 +50,6 @@ def frechet_distance(
 
     1e-6 I is added to both covariances only where the root is not finite, as published.
     """
-    return frechet_transport(mean1, covariance1, mean2, covariance2)[0]
-
-
-def frechet_transport(
-    mean1: np.ndarray, covariance1: np.ndarray, mean2: np.ndarray, covariance2: np.ndarray
-) -> tuple[float, np.ndarray]:
-    """`frechet_distance`, and T [D, rank] with T T' = A, the optimal transport map: A S1 A = S2."""
     trace, transport = _root(covariance1, covariance2)
     if not np.isfinite(trace):
         offset = _SINGULAR_OFFSET * np.eye(len(mean1))

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from doggan.scoring.frechet import check_features, feature_statistics, frechet_transport
+from doggan.scoring.frechet import check_features, feature_statistics, frechet_distance
 from doggan.scoring.interval import (
     Interval,
     fid_influence,
@@ -60,7 +60,7 @@ def score_features(generated: np.ndarray, reference: np.ndarray, eps: float) -> 
     distance = float(np.nanmean(distances))
     mean, covariance = feature_statistics(generated)
     reference_mean, reference_covariance = feature_statistics(reference)
-    fid, transport = frechet_transport(mean, covariance, reference_mean, reference_covariance)
+    fid, transport = frechet_distance(mean, covariance, reference_mean, reference_covariance)
     influence = mifid_influence = fid_influence(generated, mean, reference_mean, transport)
     if is_penalised(distance, eps):
         mifid_influence = ratio_influence(
