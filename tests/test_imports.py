@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import doggan
+from doggan.cli.kernel import COMMANDS as KERNEL_COMMANDS
 from doggan.cli.main import COMMANDS
 
 PACKAGE = Path(doggan.__file__).parent
@@ -50,13 +51,22 @@ def loaded_by(code):
     return set(output.stdout.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_loads_nothing_heavy(command):
+@pytest.mark.parametrize(
+    "words",
+    [[], *([name] for name in COMMANDS), *(["kernel", name] for name in KERNEL_COMMANDS)],
+    ids=" ".join,
+)
+def test_help_loads_nothing_heavy(words):
     loaded = loaded_by(
         "from doggan.cli.main import main\n"
-        f"try: main([{command!r}, '--help'])\nexcept SystemExit: pass"
+        f"try: main({[*words, '--help']})\nexcept SystemExit: pass"
     )
     assert not loaded & {"torch", "numpy", "scipy", "PIL", "albumentations", "kaggle", "tqdm"}
+
+
+def test_only_the_command_that_is_called_is_loaded():
+    loaded = loaded_by("from doggan.cli.main import main; main(['check', 'nowhere'])")
+    assert {name for name in COMMANDS if f"doggan.cli.{name}" in loaded} == {"check"}
 
 
 def test_training_loads_neither_albumentations_nor_kaggle():

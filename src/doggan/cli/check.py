@@ -1,26 +1,21 @@
-"""`doggan check`: any zip against the competition's rules."""
+"""`doggan check`: hold a zip against the rules."""
 
-import argparse
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from doggan.cli import options
-from doggan.cli.options import Outcome, Say
+from doggan.cli.options import Outcome, Say, positive
 from doggan.competition import IMAGES
 
 EXAMPLE = "doggan check images.zip"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", type=Path, help="the zip")
-    parser.add_argument(
-        "--count",
-        type=options.positive,
-        default=IMAGES,
-        help="how many images it must hold (default 10,000, the competition's)",
-    )
+    what = f"how many images it must hold (default {IMAGES:,}, the competition's)"
+    parser.add_argument("--count", type=positive, default=IMAGES, help=what)
 
 
-def run(args: argparse.Namespace, say: Say) -> Outcome:
+def run(args: Namespace, say: Say) -> Outcome:
     from doggan.submission import check_submission
 
     check = check_submission(args.file, count=args.count)

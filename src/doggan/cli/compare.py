@@ -1,6 +1,6 @@
-"""`doggan compare`: scorecards side by side."""
+"""`doggan compare`: put scorecards side by side, with what is within noise."""
 
-import argparse
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from doggan.cli.options import Outcome, Say
@@ -8,17 +8,12 @@ from doggan.cli.options import Outcome, Say
 EXAMPLE = "doggan compare runs/a runs/b submission/cpu-45m"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "entries",
-        metavar="ENTRY",
-        type=Path,
-        nargs="+",
-        help="a scorecard.json, or the folder of a run or an entry that holds one",
-    )
+def add_arguments(parser: ArgumentParser) -> None:
+    what = "a scorecard.json, or the folder of a run or an entry that holds one"
+    parser.add_argument("entries", metavar="ENTRY", type=Path, nargs="+", help=what)
 
 
-def run(args: argparse.Namespace, say: Say) -> Outcome:
+def run(args: Namespace, say: Say) -> Outcome:
     from doggan.scoring import comparison
     from doggan.scoring.scorecard import read_scorecard
 

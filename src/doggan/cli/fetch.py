@@ -1,6 +1,6 @@
-"""`doggan fetch`: the photos, from Stanford or from Kaggle."""
+"""`doggan fetch`: download the photos."""
 
-import argparse
+from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,16 +9,13 @@ from doggan.cli.options import Outcome, Say
 EXAMPLE = "doggan fetch stanford --out photos"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "source",
-        choices=("stanford", "kaggle"),
-        help="Stanford's two tars, or the competition's zip (needs an API token)",
-    )
+def add_arguments(parser: ArgumentParser) -> None:
+    what = "Stanford's two tars, or the competition's zip (needs an API token)"
+    parser.add_argument("source", choices=("stanford", "kaggle"), help=what)
     parser.add_argument("--out", type=Path, required=True, help="the folder to put them in")
 
 
-def run(args: argparse.Namespace, say: Say) -> Outcome:
+def run(args: Namespace, say: Say) -> Outcome:
     from doggan.data.fetch import fetch_stanford
     from doggan.kaggle.fetch import fetch_kaggle
 

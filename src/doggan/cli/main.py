@@ -1,20 +1,24 @@
 """The command line: a table of commands, each a module; errors in one line.
 
-To add a command, write its module here and a line in COMMANDS. A module has `EXAMPLE`,
-`add_arguments(parser)` and `run(args, say)`, which does the work, says lines to people through
-`say`, and returns what --json prints and the exit code. Only the module of the command that is
-called is imported, and it imports nothing heavy before `run`, so that help comes at once.
+To add a command: its module in this folder and a line in COMMANDS. A module has
+
+EXAMPLE                what to type
+add_arguments(parser)  what the command takes
+run(args, say)         what it does; `say` shows a line to people; returns what --json prints, a
+                       dict, and the exit code
+
+or, as a package of commands such as `kernel`, COMMANDS and EPILOG of its own. Only what is called
+is imported, and it imports nothing heavy before `run`, so that help comes at once.
 """
 
-import argparse
-import importlib
 import json
 import os
 import sys
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
+from importlib import import_module
 
 from doggan import __version__
-from doggan.cli import options
 from doggan.support.errors import DogganError, InputError
 from doggan.support.tables import choose
 
@@ -35,68 +39,82 @@ COMMANDS = {
     "kernel": "build, push and collect the script that Kaggle runs",
     "submit": "enter a kernel's zip into the competition",
 }
-EPILOG = """\
-examples:
+EPILOG = """examples:
   doggan demo                                       everything, on drawn dogs, in minutes
   doggan fetch stanford --out photos                the real photos
   doggan run photos --out runs/dogs --time-limit 8h45m
 
 exit codes: 0 done, 1 failed, 2 the input cannot be used"""
+DESCRIPTION = (
+    "Photos in, a scored and valid images.zip out: a kit for Kaggle's Generative Dog Images."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code. Errors are one line on standard error."""
+    words = sys.argv[1:] if arguments is None else arguments
+    parser = ArgumentParser("doggan", description=DESCRIPTION, epilog=EPILOG)
+    parser.formatter_class = RawDescriptionHelpFormatter
+    parser.add_argument("--version", action="version", version=f"doggan {__version__}")
     try:
-        return _run(_parse(sys.argv[1:] if arguments is None else arguments))
+        _add_commands(parser, "doggan.cli", COMMANDS, words)
+        return _run(parser.parse_args(words))
     except BrokenPipeError:  # whoever read our output left; there is nobody to tell
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         return 1
 
 
-def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """What was typed; of all commands only the module of the one that is called is imported."""
-    parser = argparse.ArgumentParser(
-        prog="doggan",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=EPILOG,
-        description="Photos in, a scored and valid images.zip out: a kit for "
-        "Kaggle's Generative Dog Images.",
-    )
-    parser.add_argument("--version", action="version", version=f"doggan {__version__}")
+def _add_commands(
+    parser: ArgumentParser, package: str, lines: dict[str, str], words: Sequence[str]
+) -> None:
+    """Adds the commands of `package`, name -> help line; the first of `words` is filled in."""
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    parsers = {name: options.new_command(commands, name, what) for name, what in COMMANDS.items()}
-    called = next((word for word in arguments if not word.startswith("-")), None)
-    if called is not None:
-        try:
-            called_parser = choose(parsers, called, "the command")
-        except InputError as error:
-            parser.error(str(error))
-        module = importlib.import_module(f"doggan.cli.{called}")
-        options.fill_command(called_parser, module.EXAMPLE, module.add_arguments, module.run)
-    return parser.parse_args(arguments)
+    for name, line in lines.items():
+        command = commands.add_parser(name, help=line, description=f"{line[0].upper()}{line[1:]}.")
+        command.formatter_class = RawDescriptionHelpFormatter
+    if not words or words[0].startswith("-"):
+        return
+    try:
+        command = choose(commands.choices, words[0], "the command")
+    except InputError as error:
+        parser.error(str(error))
+    _fill(command, f"{package}.{words[0]}", words[1:])
 
 
-def _run(args: argparse.Namespace) -> int:
+def _fill(parser: ArgumentParser, module_name: str, words: Sequence[str]) -> None:
+    """Gives a parser what its module says: arguments, or commands of its own."""
+    module = import_module(module_name)
+    if hasattr(module, "COMMANDS"):
+        parser.epilog = module.EPILOG
+        _add_commands(parser, module_name, module.COMMANDS, words)
+        return
+    parser.epilog = f"example:\n  {module.EXAMPLE}"
+    common = parser.add_argument_group("options of every command")
+    common.add_argument("--json", action="store_true", help="print one JSON object, nothing else")
+    module.add_arguments(parser)
+    parser.set_defaults(run=module.run)
+
+
+def _run(args: Namespace) -> int:
     try:
         result, code = args.run(args, _silent if args.json else _say)
     except DogganError as error:
-        return _fail(str(error), error.exit_code, args.json)
+        return _fail(args, str(error), error.exit_code)
     except KeyboardInterrupt:
-        return _fail("interrupted", 1, args.json)
+        return _fail(args, "interrupted", 1)
     except BrokenPipeError:
         raise
     except OSError as error:
-        message = f"{error.strerror or error}: {error.filename or 'input or output'}"
-        return _fail(message, 1, args.json)
+        return _fail(args, f"{error.strerror or error}: {error.filename or 'input or output'}", 1)
     if args.json:
         print(json.dumps(result, indent=2), flush=True)
     return code
 
 
-def _fail(message: str, code: int, as_json: bool) -> int:
+def _fail(args: Namespace, message: str, code: int) -> int:
     line = " ".join(message.split())
     print(f"doggan: {line}", file=sys.stderr)
-    if as_json:
+    if args.json:
         print(json.dumps({"error": line}), flush=True)
     return code
 

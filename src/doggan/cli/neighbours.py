@@ -1,31 +1,25 @@
-"""`doggan neighbours`: the generated images closest to a photo, as a picture."""
+"""`doggan neighbours`: show the generated images closest to a photo."""
 
-import argparse
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from doggan.cli import options
-from doggan.cli.options import Outcome, Say
+from doggan.cli.options import Outcome, Say, add_reference, beside, load_judge, positive
+from doggan.gan.run_folder import NEIGHBOURS, NEIGHBOURS_PAIRS, NEIGHBOURS_PICTURE, ZIP
 
 EXAMPLE = "doggan neighbours images.zip --reference photos"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "images", metavar="IMAGES", type=Path, help="a zip, folder or built set, or a run's folder"
-    )
-    parser.add_argument(
-        "--count", type=options.positive, default=12, help="how many pairs (default 12)"
-    )
-    parser.add_argument(
-        "--out", type=Path, help="the PNG (default: IMAGES-neighbours.png, or RUN/neighbours.png)"
-    )
-    options.add_reference(parser)
+def add_arguments(parser: ArgumentParser) -> None:
+    add = parser.add_argument
+    add("images", metavar="IMAGES", type=Path, help="a zip, folder or built set, or a run's folder")
+    add("--count", type=positive, default=12, help="how many pairs (default 12)")
+    add("--out", type=Path, help="the PNG (default: IMAGES-neighbours.png, or RUN/neighbours.png)")
+    add_reference(parser)
 
 
-def run(args: argparse.Namespace, say: Say) -> Outcome:
+def run(args: Namespace, say: Say) -> Outcome:
     from doggan.data.images import load_images
     from doggan.gan.pictures import save_picture
-    from doggan.gan.run_folder import NEIGHBOURS, NEIGHBOURS_PAIRS, NEIGHBOURS_PICTURE, ZIP
     from doggan.report.neighbours_picture import draw_neighbours, draw_pairs
     from doggan.scoring.neighbours import MAX_PAIRS, find_neighbours
     from doggan.scoring.reference import read_reference
@@ -33,12 +27,12 @@ def run(args: argparse.Namespace, say: Say) -> Outcome:
     from doggan.support.files import write_json
 
     in_run = args.images.is_dir() and is_run(args.images)
-    path = options.beside(args.images, ZIP) if is_run(args.images) else args.images
+    path = beside(args.images, ZIP) if is_run(args.images) else args.images
     images = load_images(path)
     reference = read_reference(args.reference, args.reference_crop)
-    found = find_neighbours(images, reference, options.judge_of(args))
-    beside = NEIGHBOURS_PICTURE if in_run else f"{path.absolute().stem}-{NEIGHBOURS_PICTURE}"
-    out = args.out or path.absolute().with_name(beside)
+    found = find_neighbours(images, reference, load_judge(args))
+    picture = NEIGHBOURS_PICTURE if in_run else f"{path.absolute().stem}-{NEIGHBOURS_PICTURE}"
+    out = args.out or path.absolute().with_name(picture)
     save_picture(draw_neighbours(found, images, reference.images, args.count), out)
     if in_run:  # for the report
         count = min(args.count, MAX_PAIRS)

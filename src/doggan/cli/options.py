@@ -1,149 +1,99 @@
-"""What several commands share: options, the types of what people type, and a run's recipe."""
+"""What several commands share: options, the types of what people type, and what follows them."""
 
-import argparse
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from doggan.data.crops import CROPS
+from doggan.gan.run_folder import RECIPE
+from doggan.recipe import Recipe, load_recipe, recipe_names, recipe_to_toml
 from doggan.scoring.judges import JUDGES, PRECISIONS
 from doggan.support.deadline import parse_duration
 from doggan.support.errors import InputError
 
 if TYPE_CHECKING:
-    from doggan.recipe import Recipe
+    from doggan.pipeline import CompetitionResult
     from doggan.scoring.judges.judge import Judge
 
-Say = Callable[[str], None]
+Say = Callable[[str], None]  # shows a line to people
 Outcome = tuple[dict, int]  # what --json prints, and the exit code
 
 
-def new_command(
-    commands: argparse._SubParsersAction, name: str, what: str
-) -> argparse.ArgumentParser:
-    """The parser of a command, with its help line and without arguments."""
-    description = f"{what[0].upper()}{what[1:]}."
-    form = argparse.RawDescriptionHelpFormatter
-    return commands.add_parser(name, help=what, description=description, formatter_class=form)
-
-
-def fill_command(
-    parser: argparse.ArgumentParser,
-    example: str,
-    add_arguments: Callable[[argparse.ArgumentParser], None],
-    run: Callable[[argparse.Namespace, Say], Outcome] | None,
-) -> None:
-    """Gives a command what its module says of it; one without `run` has commands of its own."""
-    parser.epilog = f"example:\n  {example}"
-    add_arguments(parser)
-    if run is not None:
-        what = "print one JSON object, nothing else"
-        parser.add_argument("--json", action="store_true", help=what)
-        parser.set_defaults(run=run)
-
-
-def add_sources(parser: argparse.ArgumentParser) -> None:
+def add_sources(parser: ArgumentParser) -> None:
     """Where photos and annotations lie: one or more of whatever `doggan build` reads."""
-    parser.add_argument(
-        "sources",
-        metavar="SOURCE",
-        type=Path,
-        nargs="+",
-        help="what fetch left; a folder, zip or tars of photos and annotations, in Kaggle's "
-        "layout, in Stanford's, or plain; or MNIST's or Fashion-MNIST's idx files",
+    what = (
+        "what fetch left; a folder, zip or tars of photos and annotations, in Kaggle's "
+        "layout, in Stanford's, or plain; or MNIST's or Fashion-MNIST's idx files"
     )
+    parser.add_argument("sources", metavar="SOURCE", type=Path, nargs="+", help=what)
 
 
-def add_run_folder(parser: argparse.ArgumentParser) -> None:
-    """A trained run, or its generator alone."""
-    parser.add_argument(
-        "run_folder",
-        metavar="RUN",
-        type=Path,
-        help="a run folder, or its generator.safetensors alone",
-    )
+def add_generator(parser: ArgumentParser) -> None:
+    """A trained run, or its generator alone, and from which seed on it draws."""
+    what = "a run folder, or its generator.safetensors alone"
+    parser.add_argument("run_folder", metavar="RUN", type=Path, help=what)
+    add_seed(parser, default=0)
+    add_device(parser)
 
 
-def add_recipe(parser: argparse.ArgumentParser) -> None:
+def add_recipe(parser: ArgumentParser) -> None:
     """Which recipe, and what to override in it."""
-    from doggan.recipe import recipe_names
-
+    what = f"{', '.join(recipe_names())}, or a TOML file (default dogs)"
+    parser.add_argument("--recipe", metavar="NAME_OR_FILE", help=what)
+    what = "override a value, such as train.batch_size=128"
     parser.add_argument(
-        "--recipe",
-        metavar="NAME_OR_FILE",
-        help=f"{', '.join(recipe_names())}, or a TOML file (default dogs)",
-    )
-    parser.add_argument(
-        "--set",
-        metavar="KEY=VALUE",
-        dest="set_values",
-        action="append",
-        default=[],
-        help="override a value, such as train.batch_size=128",
+        "--set", metavar="KEY=VALUE", dest="set_values", action="append", default=[], help=what
     )
 
 
-def add_training(parser: argparse.ArgumentParser) -> None:
-    """Everything that says how a run trains, its recipe included."""
-    parser.add_argument("--out", type=Path, required=True, help="the run folder")
-    parser.add_argument("--time-limit", type=duration, help="such as 8h45m, 90m or 30s")
-    parser.add_argument("--images", type=positive, help="stop after so many real images shown")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    parser.add_argument("--dry-run", action="store_true", help="show the recipe and stop")
+def add_training(parser: ArgumentParser) -> None:
+    """Everything that says how a run trains, its recipe included; see `recipe_of_run`."""
+    add = parser.add_argument
+    add("--out", type=Path, required=True, help="the run folder")
+    add("--time-limit", type=duration, help="such as 8h45m, 90m or 30s")
+    add("--images", type=positive, help="stop after so many real images shown")
+    add("--resume", action="store_true", help="go on with the run in --out")
+    add("--dry-run", action="store_true", help="show the recipe and stop")
     add_recipe(parser)
     add_seed(parser)
     add_device(parser)
 
 
-def add_seed(parser: argparse.ArgumentParser) -> None:
-    """The seed of what is drawn by chance."""
-    parser.add_argument("--seed", type=seed, help="for whatever is drawn by chance (default 0)")
-
-
-def add_device(parser: argparse.ArgumentParser) -> None:
-    """Where networks compute."""
+def add_seed(parser: ArgumentParser, default: int | None = None) -> None:
+    """Where chance begins; None is the recipe's own."""
     parser.add_argument(
-        "--device",
-        choices=("auto", "cpu", "cuda"),
-        default="auto",
-        help="for whatever is computed by a network (default auto)",
+        "--seed", type=seed, default=default, help="for whatever is drawn by chance (default 0)"
     )
 
 
-def add_judge(parser: argparse.ArgumentParser) -> None:
+def add_device(parser: ArgumentParser) -> None:
+    """Where networks are computed."""
+    what = "for whatever is computed by a network (default auto)"
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help=what)
+
+
+def add_judge(parser: ArgumentParser) -> None:
     """Which network scores."""
-    parser.add_argument(
-        "--judge",
-        choices=("auto", *JUDGES),
-        default="auto",
-        help="the network that looks; only inception compares with Kaggle's board "
-        "(default auto: inception if its weights can be had)",
+    what = (
+        "the network that looks; only inception compares with Kaggle's board "
+        "(default auto: inception if its weights can be had)"
     )
+    parser.add_argument("--judge", choices=("auto", *JUDGES), default="auto", help=what)
     parser.add_argument("--weights", metavar="FILE", type=Path, help="inception's weights")
 
 
-def add_reference(parser: argparse.ArgumentParser) -> None:
+def add_reference(parser: ArgumentParser) -> None:
     """What scores are taken against, by which network, and in which arithmetic."""
+    what = "photos (their whole frames, squashed, as Kaggle does) or a built set"
     parser.add_argument(
-        "--reference",
-        metavar="SOURCE_OR_SET",
-        type=Path,
-        nargs="+",
-        required=True,
-        help="photos (their whole frames, squashed, as Kaggle does) or a built set",
+        "--reference", metavar="SOURCE_OR_SET", type=Path, nargs="+", required=True, help=what
     )
-    parser.add_argument(
-        "--reference-crop",
-        choices=CROPS,
-        help="how photos become reference images (default full, Kaggle's)",
-    )
-    parser.add_argument(
-        "--precision",
-        choices=PRECISIONS,
-        default="auto",
-        help="the judge's arithmetic (default auto)",
-    )
+    what = "how photos become reference images (default full, Kaggle's)"
+    parser.add_argument("--reference-crop", choices=CROPS, help=what)
+    what = "the judge's arithmetic (default auto)"
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto", help=what)
     add_judge(parser)
     add_device(parser)
 
@@ -153,7 +103,7 @@ def duration(text: str) -> float:
     try:
         return parse_duration(text)
     except InputError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+        raise ArgumentTypeError(str(error)) from error
 
 
 def positive(text: str) -> int:
@@ -168,15 +118,26 @@ def seed(text: str) -> int:
 
 def _whole_number(text: str, least: int) -> int:
     if not text.isdecimal() or not least <= int(text) < 2**32:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of {least} or more")
+        raise ArgumentTypeError(f"'{text}' is not a whole number of {least} or more")
     return int(text)
 
 
-def run_recipe(args: argparse.Namespace, say: Say) -> "Recipe":
-    """The recipe of a run: the named one, or on --resume the run's own; said before work."""
-    from doggan.gan.run_folder import RECIPE
-    from doggan.recipe import load_recipe, recipe_to_toml
+def numbers(text: str) -> tuple[float, ...]:
+    """`0.6:1.2:0.1` -> (0.6, 1.2, 0.1); empty if one is not within 0 to 2, as truncations are."""
+    try:
+        values = tuple(float(part) for part in text.split(":"))
+    except ValueError:
+        return ()
+    return values if all(0 <= value <= 2 for value in values) else ()
 
+
+def beside(run_or_file: Path, name: str) -> Path:
+    """The path of `name` in a folder, or in the folder of a file."""
+    return (run_or_file if run_or_file.is_dir() else run_or_file.parent) / name
+
+
+def recipe_of_run(args: Namespace, say: Say) -> Recipe:
+    """The recipe of a run: the named one, or on --resume the run's own; printed before work."""
     if args.resume:
         if args.recipe or args.set_values or args.seed is not None:
             raise InputError(
@@ -185,38 +146,37 @@ def run_recipe(args: argparse.Namespace, say: Say) -> "Recipe":
             )
         recipe = load_recipe(str(args.out / RECIPE))
     else:
-        recipe = with_seed(load_recipe(args.recipe or "dogs", args.set_values), args.seed)
+        recipe = load_recipe(args.recipe or "dogs", args.set_values)
+    if args.seed is not None:
+        recipe = replace(recipe, seed=args.seed)
     if args.images:
         recipe = replace(recipe, train=replace(recipe.train, images=args.images))
     say(recipe_to_toml(recipe))
     return recipe
 
 
-def with_seed(recipe: "Recipe", seed: int | None) -> "Recipe":
-    """The recipe with another seed, where one is given."""
-    return recipe if seed is None else replace(recipe, seed=seed)
-
-
-def judge_of(args: argparse.Namespace) -> "Judge":
-    """The judge that the options of `add_reference` ask for."""
-    from doggan.scoring.judges.judge import load_judge
+def load_judge(args: Namespace) -> "Judge":
+    """The network that `add_reference` asked for."""
+    from doggan.scoring.judges import judge
     from doggan.support.device import choose_device
 
-    return load_judge(
-        args.judge,
-        device=choose_device(args.device),
-        precision=args.precision,
-        weights=args.weights,
+    device = choose_device(args.device)
+    return judge.load_judge(
+        args.judge, device=device, precision=args.precision, weights=args.weights
     )
 
 
-def beside(run_or_file: Path, name: str) -> Path:
-    """The file `name` in a run's folder, or beside a file."""
-    return (run_or_file if run_or_file.is_dir() else run_or_file.parent) / name
+def conclude(result: "CompetitionResult", say: Say) -> Outcome:
+    """Says where everything is that the whole competition left."""
+    for what, path in result.files().items():
+        say(f"{what + ':':24} {path}")
+    say(f"{result.seconds:.0f} s in all")
+    code = stop_code(result.training.stopped_by, Path(result.folder), say)
+    return result.as_dict(), code if result.submission.valid else 1
 
 
 def stop_code(stopped_by: str, folder: Path, say: Say) -> int:
-    """The exit code of a training that ended so: 1, and how to go on, where it was interrupted."""
+    """The exit code of a training: 1, and how to go on, if a signal cut it off."""
     if not stopped_by.startswith("SIG"):
         return 0
     say(f"Stopped by {stopped_by}; the same command with --resume --out {folder} goes on")

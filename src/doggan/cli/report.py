@@ -1,15 +1,18 @@
-"""`doggan report`: one run, or several side by side, as one HTML page."""
+"""`doggan report`: show a run, or several side by side, as one HTML page."""
 
-import argparse
+from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
 from pathlib import Path
 
 from doggan.cli.options import Outcome, Say
+from doggan.gan.run_folder import REPORT
+from doggan.support.files import format_bytes
 
-EXAMPLE = "doggan report runs/dogs\n  doggan report runs/a runs/b runs/c --out compared.html"
+EXAMPLE = """doggan report runs/dogs
+  doggan report runs/a runs/b runs/c --out compared.html"""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "runs", metavar="RUN", type=Path, nargs="+", help="a run folder; up to 8 are compared"
     )
@@ -18,10 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace, say: Say) -> Outcome:
-    from doggan.gan.run_folder import REPORT
+def run(args: Namespace, say: Say) -> Outcome:
     from doggan.report.page import write_report
-    from doggan.support.files import format_bytes
 
     folder = args.runs[0] if len(args.runs) == 1 else Path()
     written = write_report(args.runs, args.out or folder / REPORT)

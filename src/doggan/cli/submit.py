@@ -1,36 +1,34 @@
-"""`doggan submit`: a kernel's zip as an entry of the competition."""
+"""`doggan submit`: enter a kernel's zip into the competition."""
 
-import argparse
+from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
 
-from doggan.cli import options
-from doggan.cli.kernel import add_which, named_kernel
-from doggan.cli.options import Outcome, Say
+from doggan.cli.kernel import add_kernel, find_kernel
+from doggan.cli.options import Outcome, Say, positive
 from doggan.competition import ENTRY
 
 EXAMPLE = "doggan submit someone/doggan-dcgan --wait"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_which(parser)
-    parser.add_argument(
-        "--version", type=options.positive, help="of the kernel (default: its latest)"
-    )
-    parser.add_argument("--file", default=ENTRY, help="what it left (default images.zip)")
-    parser.add_argument("--message", default="doggan", help="your note to the entry")
-    parser.add_argument("--wait", action="store_true", help="until there is a score")
+def add_arguments(parser: ArgumentParser) -> None:
+    add_kernel(parser)
+    add = parser.add_argument
+    add("--version", type=positive, help="of the kernel (default: its latest)")
+    add("--file", default=ENTRY, help=f"what it left (default {ENTRY})")
+    add("--message", default="doggan", help="your note to the entry")
+    add("--wait", action="store_true", help="until there is a score")
 
 
-def run(args: argparse.Namespace, say: Say) -> Outcome:
-    from doggan.kaggle import submit as entries
+def run(args: Namespace, say: Say) -> Outcome:
+    from doggan.kaggle import submit
     from doggan.kaggle.client import Client
     from doggan.kaggle.session import current_version
 
-    kernel, client = named_kernel(args), Client()
+    kernel, client = find_kernel(args), Client()
     version = args.version or current_version(client, kernel)
     say(f"Submitting {args.file} of {kernel}, version {version}.")
-    entry = entries.submit(client, kernel, version=version, file=args.file, message=args.message)
+    entry = submit.submit(client, kernel, version=version, file=args.file, message=args.message)
     if args.wait:
-        entry = entries.wait_for_score(client, entry, say)
+        entry = submit.wait_for_score(client, entry, say)
     say(entry.summary())
     return {"kernel": str(kernel), "version": version, **asdict(entry)}, int(entry.failed)

@@ -1,33 +1,32 @@
-"""`doggan train`: a GAN on a built set."""
+"""`doggan train`: train a GAN on a built set."""
 
-import argparse
+from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
 from pathlib import Path
 
-from doggan.cli import options
-from doggan.cli.options import Outcome, Say
+from doggan.cli.options import Outcome, Say, add_training, recipe_of_run, stop_code
 from doggan.competition import SIDE_PX
 from doggan.support.deadline import Deadline
 
 EXAMPLE = "doggan train data/dogs64 --out runs/dogs --time-limit 8h45m"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("set", metavar="SET", type=Path, help="a set that doggan build left")
-    options.add_training(parser)
+    add_training(parser)
 
 
-def run(args: argparse.Namespace, say: Say) -> Outcome:
+def run(args: Namespace, say: Say) -> Outcome:
     deadline = Deadline(args.time_limit)  # before PyTorch is loaded, which takes seconds
-    recipe = options.run_recipe(args, say)
+    recipe = recipe_of_run(args, say)
     if args.dry_run:
         return asdict(recipe), 0
 
     from doggan.data.imageset import open_imageset
-    from doggan.gan import trainer
+    from doggan.gan.trainer import train
 
     imageset = open_imageset(args.set)
-    result = trainer.train(
+    result = train(
         imageset, args.out, recipe, device=args.device, deadline=deadline, resume=args.resume
     )
     # Only such images can be handed in.
@@ -36,5 +35,4 @@ def run(args: argparse.Namespace, say: Say) -> Outcome:
         f"{args.out}: {result.images:,} images, stopped by {result.stopped_by}; "
         f"next: doggan {following} {args.out}"
     )
-    code = options.stop_code(result.stopped_by, args.out, say)
-    return {"run": str(args.out), **asdict(result)}, code
+    return {"run": str(args.out), **asdict(result)}, stop_code(result.stopped_by, args.out, say)

@@ -1,6 +1,6 @@
-"""`doggan watch`: a training, as it goes on."""
+"""`doggan watch`: follow a training, a line an interval, until it ends or Ctrl-C."""
 
-import argparse
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from doggan.cli.options import Outcome, Say
@@ -8,13 +8,13 @@ from doggan.cli.options import Outcome, Say
 EXAMPLE = "doggan watch runs/dogs"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "run_folder", metavar="RUN", type=Path, help="the folder of a run, going on or ended"
     )
 
 
-def run(args: argparse.Namespace, say: Say) -> Outcome:
+def run(args: Namespace, say: Say) -> Outcome:
     from doggan.gan.history import describe_row, follow_history
 
     rows = []

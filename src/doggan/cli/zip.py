@@ -1,26 +1,24 @@
-"""`doggan zip`: the submission of a trained run."""
+"""`doggan zip`: write the submission and verify it."""
 
-import argparse
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from doggan.cli import options
-from doggan.cli.options import Outcome, Say
+from doggan.cli.options import Outcome, Say, add_generator, beside, positive
+from doggan.gan.run_folder import ZIP
 
 EXAMPLE = "doggan zip runs/dogs --out images.zip"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    options.add_run_folder(parser)
-    parser.add_argument("--out", type=Path, help="the zip (default: RUN/images.zip)")
-    parser.add_argument("--count", type=options.positive, help="how many images (default 10,000)")
-    parser.add_argument("--truncation", type=float, help="scale of z (default: the recipe's, 1.0)")
-    options.add_seed(parser)
-    options.add_device(parser)
+def add_arguments(parser: ArgumentParser) -> None:
+    add_generator(parser)
+    add = parser.add_argument
+    add("--out", type=Path, help="the zip (default: RUN/images.zip)")
+    add("--count", type=positive, help="how many images (default 10,000)")
+    add("--truncation", type=float, help="scale of z (default: the recipe's, 1.0)")
 
 
-def run(args: argparse.Namespace, say: Say) -> Outcome:
+def run(args: Namespace, say: Say) -> Outcome:
     from doggan.gan.generator_file import load_generator
-    from doggan.gan.run_folder import ZIP
     from doggan.gan.sampler import sample_seeds
     from doggan.submission import write_submission
     from doggan.support.device import choose_device
@@ -28,9 +26,7 @@ def run(args: argparse.Namespace, say: Say) -> Outcome:
     generator, recipe = load_generator(args.run_folder, choose_device(args.device))
     count = args.count or recipe.submission.count
     truncation = recipe.submission.truncation if args.truncation is None else args.truncation
-    first = args.seed or 0
-    batches = sample_seeds(generator, range(first, first + count), truncation)
-    out = args.out or options.beside(args.run_folder, ZIP)
-    check = write_submission(batches, out, count=count)
+    batches = sample_seeds(generator, range(args.seed, args.seed + count), truncation)
+    check = write_submission(batches, args.out or beside(args.run_folder, ZIP), count=count)
     say(check.summary())
     return check.as_dict(), 0 if check.valid else 1
