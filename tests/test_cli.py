@@ -48,6 +48,14 @@ def test_every_command_explains_itself_with_an_example(command, capsys):
     assert ("--device" in text) == (command in COMPUTE)
 
 
+def test_an_unknown_kernel_command_names_the_nearest(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["kernel", "psuh"])
+    assert stop.value.code == 2
+    assert "the command is 'psuh'; expected one of build, push" in (text := capsys.readouterr().err)
+    assert "the nearest is 'push'" in text
+
+
 def test_the_package_runs_as_a_module():
     output = subprocess.run(
         [sys.executable, "-m", "doggan", "--version"], capture_output=True, text=True, check=True

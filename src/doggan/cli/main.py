@@ -16,6 +16,7 @@ import os
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 
 from doggan import __version__
@@ -70,15 +71,15 @@ def _add_commands(
     """Adds the commands of `package`, name -> help line; the first of `words` is filled in."""
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, line in lines.items():
-        command = commands.add_parser(name, help=line, description=f"{line[0].upper()}{line[1:]}.")
-        command.formatter_class = RawDescriptionHelpFormatter
+        added = commands.add_parser(name, help=line, description=f"{line[0].upper()}{line[1:]}.")
+        added.formatter_class = RawDescriptionHelpFormatter
     if not words or words[0].startswith("-"):
         return
     try:
-        command = choose(commands.choices, words[0], "the command")
+        called = choose(commands.choices, words[0], "the command")
     except InputError as error:
         parser.error(str(error))
-    _fill(command, f"{package}.{words[0]}", words[1:])
+    _fill(called, f"{package}.{words[0]}", words[1:])
 
 
 def _fill(parser: ArgumentParser, module_name: str, words: Sequence[str]) -> None:
@@ -96,8 +97,9 @@ def _fill(parser: ArgumentParser, module_name: str, words: Sequence[str]) -> Non
 
 
 def _run(args: Namespace) -> int:
+    say = (lambda line: None) if args.json else partial(print, flush=True)
     try:
-        result, code = args.run(args, _silent if args.json else _say)
+        result, code = args.run(args, say)
     except DogganError as error:
         return _fail(args, str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -117,11 +119,3 @@ def _fail(args: Namespace, message: str, code: int) -> int:
     if args.json:
         print(json.dumps({"error": line}), flush=True)
     return code
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
-
-
-def _silent(line: str) -> None:
-    pass
