@@ -79,7 +79,9 @@ def find_idx(sources: list[Path]) -> IdxFiles | None:
         raise InputError(f"idx files lie in {place}; build a set of one folder of them at a time")
     train = [name for name in image_names if PurePosixPath(name).name.startswith("train")]
     names = files.names()
-    pairs = tuple((name, _labels_of(name, names, place)) for name in sorted(train or image_names))
+    pairs = tuple(
+        (name, _label_file_of(name, names, place)) for name in sorted(train or image_names)
+    )
     datasets = {_dataset(place / name) for name, _ in pairs}
     if len(datasets) > 1:
         raise InputError(f"{place} holds digits and fashion; build a set of each")
@@ -191,7 +193,7 @@ def _key(name: str) -> str:
     return name.lower().removesuffix(".gz").replace(".idx", "-idx")
 
 
-def _labels_of(image_name: str, names: list[str], place: Path) -> str:
+def _label_file_of(image_name: str, names: list[str], place: Path) -> str:
     path = PurePosixPath(image_name)
     wanted = path.with_name(_key(path.name).replace("images", "labels").replace("idx3", "idx1"))
     for name in names:

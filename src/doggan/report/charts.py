@@ -16,7 +16,7 @@ from doggan.gan.history import PANELS, Panel
 from doggan.gan.pictures import evenly_spaced
 from doggan.report.read import RunRecord
 from doggan.scoring.comparison import Ranking
-from doggan.scoring.neighbours import Nearest
+from doggan.scoring.neighbours import Nearest, bins_below
 from doggan.scoring.sweep import Sweep
 
 # Each is seen on white as on near-black (contrast of 3 or more), and no two differ by hue alone
@@ -116,7 +116,7 @@ def _tooltips(panel: Panel, columns: Iterable[str], alone: bool) -> list[tuple[s
 def draw_histogram(nearest: Nearest, key: str) -> Chart:
     """The distances of all generated images to their nearest, with eps and the mean marked."""
     counts, left, right = nearest.counts, nearest.edges[:-1], nearest.edges[1:]
-    below = [stop < nearest.eps * 1.001 for stop in right]
+    below = bins_below(nearest.eps, nearest.edges)
     total = max(sum(counts), 1)
     columns = {
         "left": left,

