@@ -77,6 +77,7 @@ def plan_scoring(
         say(
             f"The features of {len(reference):,} reference images are at hand from an earlier score"
         )
+    reference.forget_images()  # training may want the memory
     return ScoringPlan(
         judge=judge,
         reference=reference,

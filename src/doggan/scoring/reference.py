@@ -44,7 +44,7 @@ def say_on_stderr(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Reference:
     """Reference images, [N, H, W, C] uint8 with C 1 or 3, and what a score says of them.
 
@@ -54,7 +54,7 @@ class Reference:
     where that fails.
     """
 
-    images: np.ndarray
+    images: np.ndarray | None
     name: str
     whole_frames: bool = False
     names: Sequence[str] | None = None
@@ -62,8 +62,16 @@ class Reference:
     say: Say = say_on_stderr
     _features: dict[Judge, np.ndarray | None] = field(default_factory=dict, init=False, repr=False)
 
+    def __post_init__(self):
+        self._count = len(self.images)
+
     def __len__(self) -> int:
-        return len(self.images)
+        return self._count
+
+    def forget_images(self) -> None:
+        """Lets go of the images, 250 MB of all photos; their hash and the held features stay."""
+        _ = self.sha256  # taken while they are here
+        self.images = None
 
     @cached_property
     def sha256(self) -> str:
