@@ -303,7 +303,7 @@ def test_progress_starts_the_count_of_attempts_anew(server, target, monkeypatch)
 def test_waits_longer_after_each_failure(server, target, monkeypatch):
     waits = []
     clock = SimpleNamespace(sleep=waits.append, monotonic=time.monotonic)
-    monkeypatch.setattr(transfer, "time", clock)
+    monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(transfer, "_FIRST_WAIT_SECONDS", 1.0)
     with pytest.raises(DogganError):
         fetch(server.put("/images.tar", DATA, Answer(status=503)), target, attempts=8)
@@ -312,7 +312,7 @@ def test_waits_longer_after_each_failure(server, target, monkeypatch):
 
 def test_waits_as_long_as_the_server_asks(server, target, monkeypatch):
     waits = []
-    monkeypatch.setattr(transfer.time, "sleep", waits.append)
+    monkeypatch.setattr(module.time, "sleep", waits.append)
     busy = [Answer(status=503, retry_after=text) for text in ("7", "nonsense", "301")]
     url = server.put("/images.tar", DATA, busy[0], busy[1], Answer())
     fetch(url, target)
@@ -389,7 +389,7 @@ def test_a_server_that_vanishes_midway_is_tried_again(server, target, monkeypatc
 
     url = server.put("/images.tar", DATA, Answer(cut=HALF))
     monkeypatch.setattr(
-        transfer.time,
+        module.time,
         "sleep",
         lambda _: monkeypatch.setattr(socket, "getaddrinfo", refuse),
     )

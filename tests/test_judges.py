@@ -23,6 +23,7 @@ from doggan.scoring.judges.inception_network import InceptionPool3, resize_like_
 from doggan.scoring.judges.judge import Judge, default_cache, load_judge
 from doggan.scoring.scorecard import read_scorecard
 from doggan.submission import encode_png
+from doggan.support import files
 from doggan.support.errors import DogganError, InputError
 from doggan.support.files import sha256_of
 from peers import (
@@ -355,7 +356,8 @@ def test_unreadable_cache_is_downloaded_over(load, weights, official, tmp_path, 
         raise PermissionError(f"{path}: permission denied")
 
     (tmp_path / official.name).symlink_to(weights)
-    monkeypatch.setattr(inception, "sha256_of", fail)
+    for reader in (files, inception):
+        monkeypatch.setattr(reader, "sha256_of", fail)
     with pytest.raises(DogganError, match="cannot reach"):
         load("inception", cache=tmp_path, official=official)
     with pytest.raises(InputError, match="permission denied"):

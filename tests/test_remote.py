@@ -68,7 +68,7 @@ def slept(monkeypatch):
     slept = []
     clock = SimpleNamespace(**{**vars(time), "sleep": slept.append})
     clock.monotonic = lambda: sum(slept)
-    for module in (transfer, session, remote_log, remote_submit):
+    for module in (transfer, kaggle_client, session, remote_log, remote_submit):
         monkeypatch.setattr(module, "time", clock)
     return slept
 

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from doggan.support.download import download
 from doggan.support.errors import DogganError
-from doggan.support.files import require_free_space, sha256_of
+from doggan.support.files import is_file_of, require_free_space
 
 STANFORD_URL = "http://vision.stanford.edu/aditya86/ImageNetDogs/"
 MAX_MEMBERS = 200_000
@@ -58,7 +58,11 @@ def fetch_stanford(
     where it stopped. Raises DogganError for every failure.
     """
     out = Path(out)
-    missing = [remote for remote in STANFORD_FILES if not _is_published(out / remote.name, remote)]
+    missing = [
+        remote
+        for remote in STANFORD_FILES
+        if not is_file_of(out / remote.name, remote.size_bytes, remote.sha256)
+    ]
     parts = (out / f"{remote.name}.part" for remote in missing)
     got = sum(part.stat().st_size for part in parts if part.exists())
     require_free_space(out, sum(remote.size_bytes for remote in missing) - got)
@@ -78,11 +82,6 @@ def fetch_stanford(
 def fetched(path: Path, downloaded: bool) -> FetchedFile:
     """The file at `path`, as it is there now."""
     return FetchedFile(path=str(path), size_bytes=path.stat().st_size, downloaded=downloaded)
-
-
-def _is_published(path: Path, remote: RemoteFile) -> bool:
-    size = path.stat().st_size if path.is_file() else -1
-    return size == remote.size_bytes and sha256_of(path) == remote.sha256
 
 
 def _check_tar(path: Path, members: str) -> None:

@@ -6,6 +6,8 @@ calls have no time limit and are not repeated. All of that is dealt with here, o
 
 import contextlib
 import io
+import itertools
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
@@ -14,7 +16,7 @@ import requests
 from doggan.kaggle.credentials import TOKEN_HELP, readable, require_credentials
 from doggan.support.background import in_background
 from doggan.support.errors import DogganError
-from doggan.support.transfer import PASSING, repeat
+from doggan.support.transfer import ATTEMPTS, PASSING, wait_seconds
 
 if TYPE_CHECKING:
     from kaggle import KaggleApi
@@ -64,11 +66,14 @@ class Client:
         """
         again = _AGAIN if patient else "look on Kaggle whether it arrived, before trying again"
         with client_errors(refusals or {}, again):
-            return repeat(
-                lambda: _in_time(lambda: work(self.api), seconds, again),
-                lambda error: _may_pass(error, patient),
-                server="Kaggle",
-            )
+            for attempt in itertools.count(1):
+                try:
+                    return _in_time(lambda: work(self.api), seconds, again)
+                except requests.RequestException as error:
+                    if attempt == ATTEMPTS or not _may_pass(error, patient):
+                        raise
+                    wait = wait_seconds(attempt, error, "Kaggle")
+                time.sleep(wait)
 
     def ask_sdk(
         self, question: Callable[["KaggleClient"], T], refusals: Mapping[int, str] | None = None
@@ -135,10 +140,10 @@ def _in_time(work: Callable[[], T], seconds: float | None, again: str) -> T:
             raise DogganError(f"Kaggle did not answer in {seconds:.0f} seconds; {again}") from None
 
 
-def _may_pass(error: Exception, patient: bool) -> bool:
+def _may_pass(error: requests.RequestException, patient: bool) -> bool:
     if isinstance(error, requests.HTTPError):
         return _answer(error)[0] in (PASSING if patient else _NOT_TAKEN)
-    return patient and isinstance(error, requests.RequestException)
+    return patient
 
 
 def _refusal(error: requests.HTTPError, refusals: Mapping[int, str]) -> str:

@@ -13,6 +13,15 @@ from doggan.support.errors import DogganError, InputError
 
 
 @contextmanager
+def naming(path: Path | str) -> Iterator[None]:
+    """Turns an OSError into a DogganError that says that `path` cannot be written, and why."""
+    try:
+        yield
+    except OSError as error:
+        raise DogganError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+@contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yields a temporary path beside `path`; what was written there replaces `path` on success.
 
@@ -20,21 +29,18 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     Raises DogganError, naming the file, where it cannot be written.
     """
     path = Path(path)
-    temporary = None
-    try:
+    with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
         os.close(handle)
         temporary = Path(name)
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except OSError as error:
-        raise DogganError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        if temporary is not None:
+        try:
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+        finally:
             temporary.unlink(missing_ok=True)
 
 
@@ -42,23 +48,18 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 def atomic_folder(path: Path | str) -> Iterator[Path]:
     """Like `atomic_path` for a folder: built beside `path`, then swapped in whole."""
     path = Path(path)
-    temporary = None
-    try:
+    with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(
-            tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-        )
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        previous = Path(f"{temporary}.previous")
-        if path.exists():
-            path.replace(previous)
-        temporary.replace(path)
-        shutil.rmtree(previous, ignore_errors=True)
-    except OSError as error:
-        raise DogganError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        if temporary is not None:
+        name = tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
+        temporary, previous = Path(name), Path(f"{name}.previous")
+        try:
+            yield temporary
+            temporary.chmod(0o777 & ~_umask())
+            if path.exists():
+                path.replace(previous)
+            temporary.replace(path)
+            shutil.rmtree(previous, ignore_errors=True)
+        finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
@@ -82,6 +83,15 @@ def sha256_of(path: Path | str) -> str:
     """The file's SHA-256 in lower-case hexadecimal, read in pieces."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_file_of(path: Path, size: int, sha256: str) -> bool:
+    """Whether `path` is a readable file of that length in bytes and SHA-256."""
+    try:
+        # Length first: it is known at once, the hash takes a while.
+        return path.is_file() and path.stat().st_size == size and sha256_of(path) == sha256
+    except OSError:
+        return False
 
 
 def require_free_space(folder: Path | str, needed_bytes: int) -> None:

@@ -1,9 +1,8 @@
-"""Requests over HTTP: repeated while they may yet succeed, and answers read within bounds."""
+"""Requests over HTTP: when one may yet succeed, and answers read within bounds."""
 
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import TypeVar
+from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 import requests
@@ -13,8 +12,6 @@ from urllib3.util import Retry
 
 from doggan.support.background import in_background
 from doggan.support.errors import DogganError
-
-T = TypeVar("T")
 
 ATTEMPTS = 6
 PASSING = {408, 429, 500, 502, 503, 504}  # statuses of a server that may do better later
@@ -34,33 +31,23 @@ class UnreachableError(TransferError):
     """No connection came about."""
 
 
-def repeat(
-    work: Callable[[], T],
-    may_pass: Callable[[Exception], bool],
-    *,
-    attempts: int = ATTEMPTS,
-    server: str = "the server",
-    advanced: Callable[[], bool] = lambda: False,
-    tell: Callable[[Exception], None] = lambda error: None,
-) -> T:
-    """What `work` returns; after an error that `may_pass` it is called again.
+def wait_seconds(failures: int, error: Exception, server: str = "the server") -> float:
+    """Seconds to wait after so many failures in a row, of which `error` was the last.
 
-    The last error is raised after `attempts` failures in a row; a failure that has `advanced` the
-    work starts the count anew. The waits are 1, 2, 4 ... 30 seconds, or what Retry-After asks for
-    (the answer is the error's `response`, as in `requests`). `tell` hears of each error that is
-    tried again. Raises DogganError where `server` asks for more than 5 minutes.
+    They are 1, 2, 4 ... 30, or what Retry-After asks for (the answer is the error's `response`, as
+    in `requests`). Raises DogganError where `server` asks for more than 5 minutes.
     """
-    failures = 0
-    while True:
-        try:
-            return work()
-        except Exception as error:
-            failures = 1 if advanced() else failures + 1
-            if failures >= attempts or not may_pass(error):
-                raise
-            wait = _wait(failures, error, server)
-            tell(error)
-        time.sleep(wait)
+    headers = getattr(getattr(error, "response", None), "headers", {})
+    try:
+        asked = Retry().parse_retry_after(headers.get("Retry-After", ""))
+    except (InvalidHeader, ValueError):
+        return min(_FIRST_WAIT_SECONDS * 2 ** (failures - 1), _LONGEST_WAIT_SECONDS)
+    if asked > _LONGEST_ASKED_SECONDS:
+        minutes = min(asked, 1e9) / 60
+        raise DogganError(
+            f"{server} asks to wait {minutes:.0f} minutes; run the same command again then"
+        )
+    return asked
 
 
 def get(url: str, headers: Mapping[str, str | None], timeout: float) -> requests.Response:
@@ -108,21 +95,6 @@ def read(response: requests.Response, count: int) -> bytes:
         return response.raw.read1(count)
     except HTTPError as error:
         raise TransferError(_why(error)) from error
-
-
-def _wait(failures: int, error: Exception, server: str) -> float:
-    """Seconds until the next attempt: what the server asked for, or twice as long every time."""
-    headers = getattr(getattr(error, "response", None), "headers", {})
-    try:
-        asked = Retry().parse_retry_after(headers.get("Retry-After", ""))
-    except (InvalidHeader, ValueError):
-        return min(_FIRST_WAIT_SECONDS * 2 ** (failures - 1), _LONGEST_WAIT_SECONDS)
-    if asked > _LONGEST_ASKED_SECONDS:
-        minutes = min(asked, 1e9) / 60
-        raise DogganError(
-            f"{server} asks to wait {minutes:.0f} minutes; run the same command again then"
-        )
-    return asked
 
 
 def _resolve(url: str, timeout: float) -> None:

@@ -13,7 +13,7 @@ from doggan.competition import KAGGLE_FOLDERS, STANFORD_FOLDERS
 from doggan.data.archives import ARCHIVE_SUFFIXES, open_files
 from doggan.data.stanford import PHOTO_SUFFIXES, names_annotated_photos
 from doggan.support.errors import InputError
-from doggan.support.files import sha256_of
+from doggan.support.files import is_file_of
 
 ROOTS = ("/kaggle/input", "../input")
 MAX_DEPTH = 8  # models/<owner>/<model>/<framework>/<variation>/<version>/ and two of its own
@@ -63,11 +63,8 @@ def find_photos(roots: list[Path]) -> Path:
 def find_file(roots: list[Path], *, size: int, sha256: str) -> Path | None:
     """The file of that length in bytes and SHA-256, under whatever name; None if there is none."""
     for path in (folder / name for folder, names in _walk(roots).items() for name in names):
-        with suppress(OSError):
-            # Length first: it is known at once, the hash takes a while.
-            is_photo = path.suffix.lower() in PHOTO_SUFFIXES
-            if not is_photo and path.stat().st_size == size and sha256_of(path) == sha256:
-                return path
+        if path.suffix.lower() not in PHOTO_SUFFIXES and is_file_of(path, size, sha256):
+            return path
     return None
 
 

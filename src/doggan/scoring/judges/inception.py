@@ -9,7 +9,7 @@ from doggan.scoring.judges.inception_network import DIMENSIONS, RESIZE, Inceptio
 from doggan.scoring.judges.judge import DTYPES, Judge, default_cache
 from doggan.support.download import download
 from doggan.support.errors import InputError
-from doggan.support.files import require_exists, sha256_of
+from doggan.support.files import is_file_of, require_exists, sha256_of
 
 # The public board's threshold on the memorisation distance.
 EPS = 0.1
@@ -51,7 +51,7 @@ def find_weights(own: Path | None = None) -> Path:
             raise InputError(f"{path} is no file of Inception weights (some 96 MB)")
         return path
     path = default_cache() / OFFICIAL_WEIGHTS.name
-    if _is_official(path):
+    if is_file_of(path, OFFICIAL_WEIGHTS.size, OFFICIAL_WEIGHTS.sha256):
         return path
     return download(
         OFFICIAL_WEIGHTS.url,
@@ -113,12 +113,3 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     if not isinstance(state, dict) or not all(map(torch.is_tensor, state.values())):
         raise InputError("it holds something other than names and tensors; expected a state dict")
     return state
-
-
-def _is_official(path: Path) -> bool:
-    try:
-        # Length first: it is known at once, the hash takes a while.
-        whole = path.is_file() and path.stat().st_size == OFFICIAL_WEIGHTS.size
-        return whole and sha256_of(path) == OFFICIAL_WEIGHTS.sha256
-    except OSError:
-        return False
