@@ -15,7 +15,6 @@ from doggan.support.files import write_text
 
 LINE_LENGTH = 100
 _PACKAGE = Path(doggan.__file__).parent
-_PACKED_SUFFIXES = (".py", ".toml")  # the sources and the recipes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +36,7 @@ def write_bundle(out: Path) -> Bundle:
     files = {
         path.relative_to(_PACKAGE.parent).as_posix(): path.read_bytes().decode("utf-8")
         for path in _PACKAGE.rglob("*")
-        if path.suffix in _PACKED_SUFFIXES
+        if path.suffix in (".py", ".toml")
     }
     contents = pack(files)
     sha256 = hashlib.sha256(contents).hexdigest()

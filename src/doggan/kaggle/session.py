@@ -57,7 +57,7 @@ class GpuQuota:
 
 def session_status(client: Client, kernel: Kernel) -> SessionStatus:
     """How the latest run does."""
-    answer = _ask(client, kernel, "get_kernel_session_status", "ApiGetKernelSessionStatusRequest")
+    answer = _ask(client, kernel, "get_kernel_session_status")
     return SessionStatus(
         kernel=str(kernel),
         status=answer.status.name.lower(),
@@ -96,7 +96,7 @@ def wait_for_session(client: Client, kernel: Kernel, tell: Callable[[str], None]
 
 def current_version(client: Client, kernel: Kernel) -> int:
     """The number of the kernel's latest version."""
-    answer = _ask(client, kernel, "get_kernel", "ApiGetKernelRequest")
+    answer = _ask(client, kernel, "get_kernel")
     version = answer.metadata.current_version_number if answer.metadata else 0
     if not version:
         raise DogganError(f"Kaggle names no version of {kernel}; say --version N, as on its page")
@@ -105,9 +105,7 @@ def current_version(client: Client, kernel: Kernel) -> int:
 
 def session_output(client: Client, kernel: Kernel, token: str = "") -> Any:
     """A page of what the latest run left: `files`, `next_page_token`, and its `log` so far."""
-    name = "list_kernel_session_output"
-    request_type = "ApiListKernelSessionOutputRequest"
-    return _ask(client, kernel, name, request_type, page_size=100, page_token=token)
+    return _ask(client, kernel, "list_kernel_session_output", page_size=100, page_token=token)
 
 
 def not_there(kernel: Kernel) -> dict[int, str]:
@@ -119,13 +117,13 @@ def not_there(kernel: Kernel) -> dict[int, str]:
     }
 
 
-def _ask(client: Client, kernel: Kernel, method: str, request_type: str, **fields) -> Any:
+def _ask(client: Client, kernel: Kernel, method: str, **fields: object) -> Any:
     """The answer of the client's `method`, asked about the kernel."""
     from kagglesdk.kernels.types import kernels_api_service as types
 
-    request = getattr(types, request_type)()
-    request.user_name, request.kernel_slug = kernel.owner, kernel.slug
-    for name, value in fields.items():
+    # `get_kernel` takes an ApiGetKernelRequest, and so with all.
+    request = getattr(types, f"Api{method.title().replace('_', '')}Request")()
+    for name, value in {"user_name": kernel.owner, "kernel_slug": kernel.slug, **fields}.items():
         setattr(request, name, value)
     return client.ask_sdk(
         lambda sdk: getattr(sdk.kernels.kernels_api_client, method)(request), not_there(kernel)

@@ -47,16 +47,11 @@ def submit(client: Client, kernel: Kernel, *, version: int, file: str, message: 
         403: f"Kaggle refuses the submission (403): accept the competition's rules at {RULES_URL}",
         404: f"Kaggle knows no version {version} of {kernel} with a file '{file}' (404)",
     }
-    answer = client.ask(
-        lambda api: api.competition_submit_code(
-            file, message, SLUG, str(kernel), version, quiet=True
-        ),
-        refusals,
-    )
+    post = (file, message, SLUG, str(kernel), version)
+    answer = client.ask(lambda api: api.competition_submit_code(*post, quiet=True), refusals)
     if not answer.ref:
-        raise DogganError(
-            f"Kaggle took no submission: {readable(answer.message) or 'no reason given'}"
-        )
+        reason = readable(answer.message) or "no reason given"
+        raise DogganError(f"Kaggle took no submission: {reason}")
     return board_entry(client, answer.ref)
 
 

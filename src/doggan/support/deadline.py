@@ -55,8 +55,8 @@ def format_duration(seconds: float) -> str:
     """`8h45m`, `4m05s` or `12s`: the two largest units."""
     if not math.isfinite(seconds):
         return "no limit"
-    whole = max(0, round(seconds))
-    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
     if hours:
         return f"{hours}h{minutes:02d}m"
     return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"

@@ -17,7 +17,7 @@ def save_tensors(
     folder: Path, stem: str, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
 ) -> Path:
     """Writes `stem.safetensors`, or `stem.pt` without safetensors; the other one is removed."""
-    suffix = ".safetensors" if _has_safetensors() else ".pt"
+    suffix, other = SUFFIXES if _has_safetensors() else reversed(SUFFIXES)
     path = folder / f"{stem}{suffix}"
     with atomic_path(path) as temporary:
         if suffix == ".pt":
@@ -26,9 +26,7 @@ def save_tensors(
             from safetensors.torch import save_file
 
             save_file(dict(tensors), temporary, dict(metadata))
-    for other in SUFFIXES:
-        if other != suffix:  # it would be of an earlier state
-            (folder / f"{stem}{other}").unlink(missing_ok=True)
+    (folder / f"{stem}{other}").unlink(missing_ok=True)  # it would be of an earlier state
     return path
 
 
