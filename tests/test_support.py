@@ -116,6 +116,17 @@ def test_free_space_is_asked_for_before_it_is_needed(tmp_path):
         files.require_free_space(tmp_path, 10**18)
 
 
+def test_a_file_is_known_by_its_length_and_hash(tmp_path):
+    path = tmp_path / "weights"
+    path.write_bytes(b"dogs")
+    sha256 = files.sha256_of(path)
+    assert files.is_file_of(path, 4, sha256)
+    assert not files.is_file_of(path, 5, sha256)
+    assert not files.is_file_of(path, 4, sha256[::-1])
+    assert not files.is_file_of(tmp_path, 4, sha256)
+    assert not files.is_file_of(tmp_path / "missing", 4, sha256)
+
+
 def test_a_missing_path_is_named_with_what_it_should_be(tmp_path):
     with pytest.raises(InputError, match="nowhere does not exist; a zip was expected"):
         files.require_exists(tmp_path / "nowhere", "a zip")

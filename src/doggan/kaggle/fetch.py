@@ -14,7 +14,7 @@ from doggan.kaggle.client import client_errors, connect
 from doggan.kaggle.credentials import require_credentials
 from doggan.support.background import in_background
 from doggan.support.errors import DogganError
-from doggan.support.files import format_bytes, naming, require_free_space
+from doggan.support.files import format_bytes, require_free_space, writing
 
 KAGGLE_ZIP = f"{SLUG}.zip"
 # The zip holds Stanford's photos (793,579,520 bytes as a tar) and their annotations.
@@ -40,7 +40,7 @@ def fetch_kaggle(out: Path | str, *, progress: bool = True) -> tuple[FetchedFile
         return (fetched(path, downloaded=False),)
     require_credentials()
     folder = out / f".{SLUG}.partial"
-    with naming(path):
+    with writing(path):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             require_free_space(out, KAGGLE_BYTES_AT_MOST - _bytes_in(folder))

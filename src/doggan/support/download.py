@@ -12,7 +12,7 @@ import requests
 from tqdm import tqdm
 
 from doggan.support.errors import DogganError, InputError
-from doggan.support.files import format_bytes, naming
+from doggan.support.files import format_bytes, writing
 from doggan.support.part_file import PartFile
 from doggan.support.transfer import (
     ATTEMPTS,
@@ -57,7 +57,7 @@ def download(
         raise InputError(f"'{url}' cannot be downloaded; expected an http:// or https:// address")
     if path.is_dir():
         raise InputError(f"{path} is a folder; expected the name of the file to download to")
-    with naming(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.closing(PartFile(path, url, size, sha256)) as part:
             _fill(part, progress, attempts, timeout)

@@ -13,7 +13,7 @@ from doggan.support.errors import DogganError, InputError
 
 
 @contextmanager
-def naming(path: Path | str) -> Iterator[None]:
+def writing(path: Path | str) -> Iterator[None]:
     """Turns an OSError into a DogganError that says that `path` cannot be written, and why."""
     try:
         yield
@@ -29,15 +29,15 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     Raises DogganError, naming the file, where it cannot be written.
     """
     path = Path(path)
-    with naming(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         try:
             yield temporary
-            with temporary.open("rb") as written:
-                os.fsync(written.fileno())
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
             temporary.chmod(0o666 & ~_umask())
             temporary.replace(path)
         finally:
@@ -48,7 +48,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 def atomic_folder(path: Path | str) -> Iterator[Path]:
     """Like `atomic_path` for a folder: built beside `path`, then swapped in whole."""
     path = Path(path)
-    with naming(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         name = tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
         temporary, previous = Path(name), Path(f"{name}.previous")

@@ -90,9 +90,9 @@ class PartFile:
         joined, so that another attempt may do better, else with DogganError.
         """
         self._file.flush()
-        found = self._sha256 and sha256_of(self._part_path)
-        if self._sha256 and found != self._sha256.lower():
-            message, joined = f"its sha256 is {found}, expected {self._sha256}", self._joined
+        wanted = self._sha256
+        if wanted is not None and (found := sha256_of(self._part_path)) != wanted.lower():
+            message, joined = f"its sha256 is {found}, expected {wanted}", self._joined
             self.clear()
             if joined:
                 raise TransferError(f"{message} (put together from several answers)")

@@ -31,13 +31,15 @@ class UnreachableError(TransferError):
     """No connection came about."""
 
 
-def wait_seconds(failures: int, error: Exception, server: str = "the server") -> float:
+def wait_seconds(
+    failures: int, error: requests.RequestException, server: str = "the server"
+) -> float:
     """Seconds to wait after so many failures in a row, of which `error` was the last.
 
-    They are 1, 2, 4 ... 30, or what Retry-After asks for (the answer is the error's `response`, as
-    in `requests`). Raises DogganError where `server` asks for more than 5 minutes.
+    They are 1, 2, 4 ... 30, or what the Retry-After of the error's `response` asks for. Raises
+    DogganError where `server` asks for more than 5 minutes.
     """
-    headers = getattr(getattr(error, "response", None), "headers", {})
+    headers = getattr(error.response, "headers", {})
     try:
         asked = Retry().parse_retry_after(headers.get("Retry-After", ""))
     except (InvalidHeader, ValueError):
