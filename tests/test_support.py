@@ -127,6 +127,11 @@ def test_a_file_is_known_by_its_length_and_hash(tmp_path):
     assert not files.is_file_of(tmp_path / "missing", 4, sha256)
 
 
+def test_what_leads_out_of_its_folder_is_known():
+    assert all(map(files.leaves_folder, ["/etc/hosts", "..", "../x", "a/../../x", "a/..", "a\\b"]))
+    assert not any(map(files.leaves_folder, ["x", "./x", "a/b..c", "..a/x", "a//b"]))
+
+
 def test_a_missing_path_is_named_with_what_it_should_be(tmp_path):
     with pytest.raises(InputError, match="nowhere does not exist; a zip was expected"):
         files.require_exists(tmp_path / "nowhere", "a zip")

@@ -3,11 +3,11 @@
 import re
 import tarfile
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from doggan.support.download import download
 from doggan.support.errors import DogganError
-from doggan.support.files import is_file_of, require_free_space
+from doggan.support.files import is_file_of, leaves_folder, require_free_space
 
 STANFORD_URL = "http://vision.stanford.edu/aditya86/ImageNetDogs/"
 MAX_MEMBERS = 200_000
@@ -100,7 +100,7 @@ def _check_tar(path: Path, members: str) -> None:
 
 def check_member(path: Path, name: str, count: int) -> None:
     """Raises DogganError where an archive's member leads out of it, or `count` came before."""
-    if name.startswith("/") or ".." in PurePosixPath(name).parts or "\\" in name:
+    if leaves_folder(name):
         raise DogganError(f"{path} holds {name!r}, which points out of its folder")
     if count >= MAX_MEMBERS:
         raise DogganError(f"{path} holds more than {MAX_MEMBERS:,} files")

@@ -1,6 +1,7 @@
 """The log of a run on Kaggle: read once, or followed line by line until the run is over."""
 
 import contextlib
+import itertools
 import json
 import queue
 import time
@@ -43,10 +44,9 @@ def follow_log(client: Client, kernel: Kernel) -> Iterator[str]:
     while True:
         before = given
         with contextlib.suppress(_CutError):
-            for number, event in enumerate(_events(client, kernel)):
-                if number >= given:
-                    given = number + 1
-                    yield from _lines(event)
+            for event in itertools.islice(_events(client, kernel), given, None):
+                given += 1
+                yield from _lines(event)
             return
         if over and given == before:
             raise DogganError(f"the log of {kernel} is cut at every attempt; see {kernel.page}")

@@ -11,7 +11,7 @@ from doggan.kaggle.credentials import readable
 from doggan.kaggle.metadata import Kernel
 from doggan.kaggle.session import session_output
 from doggan.support.errors import DogganError, InputError
-from doggan.support.files import atomic_path, format_bytes, require_free_space
+from doggan.support.files import atomic_path, format_bytes, leaves_folder, require_free_space
 from doggan.support.transfer import stream
 
 MAX_FILE_BYTES = 2_000_000_000
@@ -38,17 +38,14 @@ def fetch_outputs(
     folder and for one that the run did not leave, DogganError for every failure.
     """
     for name in names:
-        _require_inside(name)
+        if not PurePosixPath(name).parts or leaves_folder(name) or "\0" in name:
+            raise InputError(
+                f"'{name}' points out of its folder; expected a name such as images.zip"
+            )
     addresses = _list_files(client, kernel)
     if missing := [name for name in names if name not in addresses]:
         raise InputError(f"{kernel} left no {' and no '.join(missing)}; {_there(addresses)}")
     return tuple(_fetch(client, name, addresses[name], Path(out) / name) for name in names)
-
-
-def _require_inside(name: str) -> None:
-    path = PurePosixPath(name)
-    if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
-        raise InputError(f"'{name}' points out of its folder; expected a name such as images.zip")
 
 
 def _there(addresses: dict[str, str]) -> str:

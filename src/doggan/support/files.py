@@ -94,6 +94,11 @@ def is_file_of(path: Path, size: int, sha256: str) -> bool:
         return False
 
 
+def leaves_folder(name: str) -> bool:
+    """Whether a path with forward slashes, as archives have it, would lead out of its folder."""
+    return name.startswith("/") or ".." in name.split("/") or "\\" in name
+
+
 def require_free_space(folder: Path | str, needed_bytes: int) -> None:
     """Raises DogganError where the disk that holds `folder` has fewer than `needed_bytes` free."""
     place = Path(folder).absolute()
