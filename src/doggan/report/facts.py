@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from doggan.report.read import RunRecord
 from doggan.support.deadline import format_duration
+from doggan.support.json_values import is_number
 
 _LARGEST = 1e15
 _MAX_TEXT = 300
@@ -64,7 +65,10 @@ def describe_runs(runs: Sequence[RunRecord]) -> list[tuple[str, list[Fact]]]:
     sections = {
         "Training": [_training(run) for run in runs],
         "Set": [_set(run) for run in runs],
-        "Machine and versions": [_machine(run) for run in runs],
+        "Machine and versions": [
+            dict(sorted(run.environment.items(), key=lambda fact: fact[0] not in _MACHINE_FIRST))
+            for run in runs
+        ],
         "Recipe": [run.recipe for run in runs],
     }
     return [(title, _side_by_side(columns)) for title, columns in sections.items()]
@@ -89,13 +93,14 @@ def _course(run: RunRecord) -> tuple[str, str]:
 def _training(run: RunRecord) -> dict[str, str]:
     images, duration = _course(run)
     last = run.rows[-1] if run.rows else {}
+    seconds = run.result.get("seconds")
     facts = {
         "real images shown": images,
         "training time": duration,
         "images/s, mean": f"{last['images'] / last['seconds']:,.0f}" if duration else "",
         "skipped steps": f"{last['skipped_steps']:,.0f}" if "skipped_steps" in last else "",
         "stopped by": _text(_object(run.result.get("training")).get("stopped_by")),
-        "whole run": _duration(run.result.get("seconds")),
+        "whole run": format_duration(seconds) if is_number(seconds, _LARGEST) else "",
     }
     return {name: value for name, value in facts.items() if value}
 
@@ -118,22 +123,12 @@ def _set(run: RunRecord) -> dict[str, str]:
     return {name: value for name, value in facts.items() if value}
 
 
-def _machine(run: RunRecord) -> dict[str, str]:
-    first = {name: run.environment[name] for name in _MACHINE_FIRST if name in run.environment}
-    return first | run.environment
-
-
 def _object(value: object) -> dict:
     return value if isinstance(value, dict) else {}
 
 
 def _text(value: object) -> str:
     """A number with separators, a text as it is, within bounds; "" for anything else."""
-    if type(value) in (int, float) and abs(value) < _LARGEST:
+    if is_number(value, _LARGEST):
         return f"{value:,}"
     return value[:_MAX_TEXT] if isinstance(value, str) else ""
-
-
-def _duration(seconds: object) -> str:
-    known = type(seconds) in (int, float) and abs(seconds) < _LARGEST
-    return format_duration(seconds) if known else ""

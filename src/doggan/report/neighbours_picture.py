@@ -28,23 +28,22 @@ def draw_neighbours(
 
     `generated` and `reference` are the images that `neighbours` is of, [N, H, W, 1 or 3] uint8.
     """
-    closest = neighbours.closest(min(count, MAX_PAIRS))
-    pairs_bottom = _HEADER_HEIGHT + -(-len(closest) // _COLUMNS) * _PAIR_HEIGHT
+    pairs = neighbours.pairs(min(count, MAX_PAIRS))
+    pairs_bottom = _HEADER_HEIGHT + -(-len(pairs) // _COLUMNS) * _PAIR_HEIGHT
     canvas = Image.new("RGB", (_WIDTH, pairs_bottom + _TITLE_HEIGHT + _PLOT_HEIGHT), _PAPER)
     draw = ImageDraw.Draw(canvas)
     _draw_header(draw, neighbours)
     step = (_WIDTH - 2 * _MARGIN - _PAIR_WIDTH) / (_COLUMNS - 1)
-    for place, index in enumerate(closest):
+    for place, pair in enumerate(pairs):
         row, column = divmod(place, _COLUMNS)
         left, top = round(_MARGIN + column * step), _HEADER_HEIGHT + row * _PAIR_HEIGHT
         right, below = left + _TILE + _GUTTER, top + _TILE
-        nearest = int(neighbours.nearest[index])
-        canvas.paste(_tile(generated[index]), (left, top))
-        canvas.paste(_tile(reference[nearest]), (right, top))
-        name = neighbours.name_of(nearest).rpartition("/")[2]
+        canvas.paste(_tile(generated[pair.generated]), (left, top))
+        canvas.paste(_tile(reference[pair.reference]), (right, top))
+        name = pair.reference_name.rpartition("/")[2]
         name = re.sub(r"\.[a-z]+(?=#|$)", "", name, flags=re.IGNORECASE)  # photo.jpg#1: photo#1
-        _write(draw, (left, below + 5), f"distance {neighbours.distances[index]:.4f}", 17)
-        _write(draw, (left, below + 28), f"image {index}", 13, _MUTED)
+        _write(draw, (left, below + 5), f"distance {pair.distance:.4f}", 17)
+        _write(draw, (left, below + 28), f"image {pair.generated}", 13, _MUTED)
         _write(draw, (right, below + 28), _shorten(name, _TILE, 13), 13, _MUTED)
     canvas.paste(_draw_histogram(neighbours), (0, canvas.height - _PLOT_HEIGHT))
     title = "Distances of all generated images to their nearest"
@@ -58,8 +57,8 @@ def draw_pairs(
     """The `count` closest pairs alone, a row each: the generated image, then its nearest."""
     tiles = [
         _tile(image)
-        for index in neighbours.closest(count)
-        for image in (generated[index], reference[neighbours.nearest[index]])
+        for pair in neighbours.pairs(count)
+        for image in (generated[pair.generated], reference[pair.reference])
     ]
     return make_grid(np.stack([np.asarray(tile) for tile in tiles]), 2)
 

@@ -11,31 +11,18 @@ from pathlib import Path
 from typing import TypeVar
 
 from doggan.competition import IMAGES
-from doggan.gan.run_folder import (
-    ENVIRONMENT,
-    GRID,
-    GRIDS,
-    NEIGHBOURS,
-    NEIGHBOURS_PAIRS,
-    RECIPE,
-    RESULT,
-    SCORECARD,
-    SET,
-    STATS,
-    TRUNCATION,
-    ZIP,
-)
+from doggan.gan import run_folder
 from doggan.scoring.neighbours import Nearest, parse_nearest
 from doggan.scoring.scorecard import Scorecard, read_scorecard
 from doggan.scoring.sweep import Sweep, parse_sweep
 from doggan.submission import SubmissionCheck, check_submission, parse_check
 from doggan.support.errors import InputError
 from doggan.support.files import format_bytes
+from doggan.support.json_values import is_number
 
 MAX_TEXT_BYTES = 20_000_000
 MAX_GRIDS = 100_000
 MAX_SCORECARDS = 6
-_LARGEST = 1e30  # NaN and infinity are not less
 _MAX_NOTES = 12
 _MAX_VALUES, _MAX_VALUE_LENGTH = 200, 300
 _DAMAGE = (AttributeError, KeyError, TypeError, ValueError, RecursionError, OverflowError)
@@ -57,25 +44,25 @@ class RunRecord:
 
         Raises InputError where `folder` is no run's folder.
         """
-        if not (folder / RECIPE).is_file():
+        if not (folder / run_folder.RECIPE).is_file():
             raise InputError(
-                f"{folder} is not a run folder: it holds no {RECIPE}; "
+                f"{folder} is not a run folder: it holds no {run_folder.RECIPE}; "
                 "doggan run, doggan train and doggan demo leave one"
             )
         self.folder, self.name = folder, name
         self.notes: list[str] = []
-        self.recipe: dict[str, str] = self._read_toml(RECIPE)
-        self.environment: dict[str, str] = self._read_json(ENVIRONMENT, _flatten) or {}
-        self.manifest: dict = self._read_json(f"{SET}/manifest.json", _as_object) or {}
-        self.result: dict = self._read_json(RESULT, _as_object) or {}
+        self.recipe: dict[str, str] = self._read_toml(run_folder.RECIPE)
+        self.environment: dict[str, str] = self._read_json(run_folder.ENVIRONMENT, _flatten) or {}
+        self.manifest: dict = self._read_json(f"{run_folder.SET}/manifest.json", _as_object) or {}
+        self.result: dict = self._read_json(run_folder.RESULT, _as_object) or {}
         self.rows: list[dict[str, float]] = self._read_rows()
         self.grids: list[tuple[int, Path]] = self._find_grids()
         last_grid = self.grids[-1][1] if self.grids else None
-        self.final_grid: Path | None = self._find(GRID) or last_grid
+        self.final_grid: Path | None = self._find(run_folder.GRID) or last_grid
         self.scorecards: list[tuple[str, Scorecard]] = self._read_scorecards()
-        self.nearest: Nearest | None = self._read_json(NEIGHBOURS, parse_nearest)
-        self.pairs_picture: Path | None = self._find(NEIGHBOURS_PAIRS)
-        self.sweep: Sweep | None = self._read_json(TRUNCATION, parse_sweep)
+        self.nearest: Nearest | None = self._read_json(run_folder.NEIGHBOURS, parse_nearest)
+        self.pairs_picture: Path | None = self._find(run_folder.NEIGHBOURS_PAIRS)
+        self.sweep: Sweep | None = self._read_json(run_folder.TRUNCATION, parse_sweep)
         self.check: SubmissionCheck | None = self._check_zip()
 
     def note(self, line: str) -> None:
@@ -124,18 +111,18 @@ class RunRecord:
             return {}
 
     def _read_rows(self) -> list[dict[str, float]]:
-        lines = (self._read_text(STATS) or "").splitlines()
+        lines = (self._read_text(run_folder.STATS) or "").splitlines()
         rows = [row for row in map(_parse_row, lines) if "images" in row]
         if len(rows) < len(lines):
-            self.note(f"{len(lines) - len(rows):,} of {len(lines):,} lines of {STATS} are damaged")
+            self.note(f"{len(lines) - len(rows):,} of {len(lines):,} lines of {run_folder.STATS} are damaged")
         return sorted(rows, key=lambda row: row["images"])
 
     def _find_grids(self) -> list[tuple[int, Path]]:
-        folder = self.folder / GRIDS
+        folder = self.folder / run_folder.GRIDS
         names = sorted(path.name for path in folder.glob("*.png") if path.stem.isdecimal())
         if len(names) > MAX_GRIDS:
-            self.note(f"{GRIDS}/ holds over {MAX_GRIDS:,} pictures; the others were left out")
-        paths = filter(None, (self._find(f"{GRIDS}/{name}") for name in names[:MAX_GRIDS]))
+            self.note(f"{run_folder.GRIDS}/ holds over {MAX_GRIDS:,} pictures; the others were left out")
+        paths = filter(None, (self._find(f"{run_folder.GRIDS}/{name}") for name in names[:MAX_GRIDS]))
         return sorted((int(path.stem[:15]), path) for path in paths)
 
     def _read_scorecards(self) -> list[tuple[str, Scorecard]]:
@@ -148,11 +135,11 @@ class RunRecord:
                     found.append((name, read_scorecard(path)))
                 except InputError as error:
                     self.note(str(error))
-        return sorted(found, key=lambda card: card[0] != SCORECARD)
+        return sorted(found, key=lambda card: card[0] != run_folder.SCORECARD)
 
     def _check_zip(self) -> SubmissionCheck | None:
         """The zip's check, taken now; where the zip is gone, the one that the run wrote down."""
-        path, count = self._find(ZIP), self.recipe.get("submission.count", "")
+        path, count = self._find(run_folder.ZIP), self.recipe.get("submission.count", "")
         try:
             if path:
                 expected = int(count) if count.isdecimal() else 0
@@ -175,7 +162,7 @@ def _parse_row(line: str) -> dict[str, float]:
         return {
             key: float(value)
             for key, value in json.loads(line).items()
-            if type(value) in (int, float) and abs(value) < _LARGEST
+            if is_number(value, below=1e30)
         }
     except _DAMAGE:
         return {}

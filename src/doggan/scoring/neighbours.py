@@ -1,7 +1,7 @@
 """The nearest reference image of each generated one: is it a new dog, or one of the photos?"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -16,6 +16,16 @@ from doggan.support.json_values import as_count, as_number, plain_fields
 MAX_PAIRS = 24  # that a report shows
 _MAX_BINS = 400
 _BINS = 50
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A generated image and its nearest reference image, by number from 0, and by name or `#7`."""
+
+    generated: int
+    reference: int
+    reference_name: str
+    distance: float
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,32 +76,26 @@ class Neighbours:
         edges = step * np.arange(np.ceil(most / step) + 1)
         return np.histogram(distances, edges)[0], edges
 
-    def name_of(self, index: int) -> str:
-        """The reference image's name, or its number where names are not known."""
-        return self.reference_names[index] if self.reference_names else f"#{index}"
+    def pairs(self, count: int) -> list[Pair]:
+        """The `count` closest pairs, nearest first."""
+        pairs, names = [], self.reference_names
+        for index in self.closest(count).tolist():
+            nearest = int(self.nearest[index])
+            name = names[nearest] if names else f"#{nearest}"
+            pairs.append(Pair(index, nearest, name, float(self.distances[index])))
+        return pairs
 
     def summary(self, count: int) -> str:
         """Lines for people: the verdict, the judge, and the `count` closest pairs."""
         lines = [self.verdict, f"judge: {self.judge}" + (f"; {self.notice}" if self.notice else "")]
-        for index in self.closest(count):
-            name = self.name_of(int(self.nearest[index]))
-            lines.append(f"  {self.distances[index]:.4f}  image {index}, {name}")
+        for pair in self.pairs(count):
+            lines.append(f"  {pair.distance:.4f}  image {pair.generated}, {pair.reference_name}")
         return "\n".join(lines)
 
     def as_dict(self, count: int) -> dict:
         """For JSON, with the `count` closest pairs, whose images are numbered from 0."""
         counts, edges = self.histogram()
-        pairs = []
-        for index in self.closest(count).tolist():
-            nearest = int(self.nearest[index])
-            pairs.append(
-                {
-                    "generated": index,
-                    "reference": nearest,
-                    "reference_name": self.reference_names and self.reference_names[nearest],
-                    "distance": float(self.distances[index]),
-                }
-            )
+        unnamed = {} if self.reference_names else {"reference_name": None}
         return {
             "verdict": self.verdict,
             "mean": self.mean,
@@ -102,18 +106,8 @@ class Neighbours:
             "generated_images": len(self.distances),
             "reference_images": self.reference_images,
             "histogram": {"counts": counts.tolist(), "edges": edges.tolist()},
-            "pairs": pairs,
+            "pairs": [asdict(pair) | unnamed for pair in self.pairs(count)],
         }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pair:
-    """A generated image and its nearest reference image, by number from 0, and by name if known."""
-
-    generated: int
-    reference: int
-    reference_name: str
-    distance: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,13 +136,11 @@ def parse_nearest(content: object) -> Nearest:
     edges = [as_number(value) for value in content["histogram"]["edges"][: _MAX_BINS + 1]]
     if len(edges) != len(counts) + 1 or not counts or sorted(edges) != edges:
         raise ValueError("the histogram's edges and counts do not match")
-    pairs = [_parse_pair(pair) for pair in content["pairs"][:MAX_PAIRS]]
+    pairs = []
+    for pair in content["pairs"][:MAX_PAIRS]:
+        name = pair["reference_name"] or f"#{pair['reference']}"
+        pairs.append(Pair(**plain_fields(Pair, pair | {"reference_name": name})))
     return Nearest(**plain_fields(Nearest, content), counts=counts, edges=edges, pairs=pairs)
-
-
-def _parse_pair(content: dict) -> Pair:
-    name = content["reference_name"] or f"#{content['reference']}"
-    return Pair(**plain_fields(Pair, content | {"reference_name": name}))
 
 
 def find_neighbours(generated: np.ndarray, reference: Reference, judge: Judge) -> Neighbours:
@@ -159,8 +151,8 @@ def find_neighbours(generated: np.ndarray, reference: Reference, judge: Judge) -
     """
     check_counts(generated, reference)
     reference_features = reference.features(judge)
-    generated_features = extract_features(generated, judge, label="generated")
-    distances, nearest = nearest_neighbours(generated_features, reference_features)
+    features = extract_features(generated, judge, label="generated")
+    distances, nearest = nearest_neighbours(features, reference_features)
     distances = distances.clip(min=0)  # a copy's can be -1e-16
     mean = float(np.nanmean(distances))
     if mean < SAME_IMAGES_DISTANCE:

@@ -11,6 +11,7 @@ from doggan.scoring.interval import Interval
 from doggan.scoring.mifid import is_penalised
 from doggan.support.errors import InputError
 from doggan.support.files import format_bytes, require_exists, write_json
+from doggan.support.json_values import is_number
 
 # What `doggan.scoring.interval` says at length.
 _COVERED = (
@@ -19,7 +20,6 @@ _COVERED = (
 )
 _INTERVALS = ("fid_interval", "mifid_interval")
 _MAX_BYTES = 1_000_000  # a scorecard has about 1,000
-_LARGEST = 1e300  # neither infinity nor NaN is less, nor a whole number that no float holds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +148,7 @@ def _read_json(file: Path) -> object:
 def _fits(value: object, kind: type) -> bool:
     """Whether a value of JSON can be a field of that type: number, count, text, flag, interval."""
     if kind is float:
-        return type(value) in (int, float) and abs(value) < _LARGEST
+        return is_number(value)
     if kind is int:
         return type(value) is int and value >= 0
     if kind is bool:

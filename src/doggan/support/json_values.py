@@ -1,17 +1,21 @@
 """Values from a JSON file that may come from anywhere: what they must be, or an error.
 
-Each raises KeyError, TypeError or ValueError for anything else. Texts are cut to what is read.
+The readers raise KeyError, TypeError or ValueError for anything else, and cut texts short.
 """
 
-import math
 from dataclasses import fields
 
 _MAX_TEXT = 300
 
 
+def is_number(value: object, below: float = 1e300) -> bool:
+    """Whether it is a number of a size `below` that: no flag, NaN, infinity, nor too long an int."""
+    return type(value) in (int, float) and abs(value) < below
+
+
 def as_number(value: object) -> float:
-    """A finite number, no flag."""
-    if type(value) not in (int, float) or not math.isfinite(value):
+    """A number as `is_number` has it."""
+    if not is_number(value):
         raise ValueError("not a finite number")
     return float(value)
 
