@@ -21,14 +21,6 @@ class Tile(NamedTuple):
     tone: str = ""
 
 
-class Fact(NamedTuple):
-    """A line of the table: a value a run, and whether they are not all alike."""
-
-    name: str
-    by_run: list[str]
-    differs: bool
-
-
 def headline(run: RunRecord) -> str:
     """One sentence: how much was shown, for how long, on what."""
     images, duration = _course(run)
@@ -60,26 +52,20 @@ def tiles(run: RunRecord) -> list[Tile]:
     return found
 
 
-def describe_runs(runs: Sequence[RunRecord]) -> list[tuple[str, list[Fact]]]:
-    """Sections of facts, one value a run in each; an unknown one is "-"."""
+def describe_runs(runs: Sequence[RunRecord]) -> list[tuple[str, list[tuple[str, list[str]]]]]:
+    """Sections of facts: a name, and one value a run; an unknown one is "-"."""
     sections = {
         "Training": [_training(run) for run in runs],
         "Set": [_set(run) for run in runs],
-        "Machine and versions": [
-            dict(sorted(run.environment.items(), key=lambda fact: fact[0] not in _MACHINE_FIRST))
-            for run in runs
-        ],
+        "Machine and versions": [_machine(run) for run in runs],
         "Recipe": [run.recipe for run in runs],
     }
     return [(title, _side_by_side(columns)) for title, columns in sections.items()]
 
 
-def _side_by_side(columns: list[dict[str, str]]) -> list[Fact]:
-    facts = []
-    for name in dict.fromkeys(name for column in columns for name in column):
-        values = [column.get(name) or "-" for column in columns]
-        facts.append(Fact(name, values, differs=len(set(values)) > 1))
-    return facts
+def _side_by_side(columns: list[dict[str, str]]) -> list[tuple[str, list[str]]]:
+    names = dict.fromkeys(name for column in columns for name in column)
+    return [(name, [column.get(name) or "-" for column in columns]) for name in names]
 
 
 def _course(run: RunRecord) -> tuple[str, str]:
@@ -121,6 +107,11 @@ def _set(run: RunRecord) -> dict[str, str]:
         reasons = (f"{_text(reason)}: {_text(n)}" for reason, n in counts["skipped"].items())
         facts["skipped"] = "; ".join(reasons)[:_MAX_TEXT] or "none"
     return {name: value for name, value in facts.items() if value}
+
+
+def _machine(run: RunRecord) -> dict[str, str]:
+    first = {name: run.environment[name] for name in _MACHINE_FIRST if name in run.environment}
+    return first | run.environment
 
 
 def _object(value: object) -> dict:

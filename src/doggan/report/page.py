@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
 
 import jinja2
 from bokeh.resources import Resources
@@ -43,13 +42,6 @@ class Report:
     notes: list[str]
 
 
-class Frame(NamedTuple):
-    """A grid of the training, after so many real images shown."""
-
-    images: int
-    picture: Picture
-
-
 class RunSection:
     """A run's part of the page: the run, its pictures, and the charts that are its own.
 
@@ -77,12 +69,12 @@ class RunSection:
             self.run.note(f"{error}; it was left out")
             return None
 
-    def _encode_frames(self, most_bytes: int) -> list[Frame]:
-        """Evenly spaced grids, within `most_bytes` together."""
+    def _encode_frames(self, most_bytes: int) -> list[tuple[int, Picture]]:
+        """Evenly spaced grids after so many images shown, within `most_bytes` together."""
         count = max(2, min(_MAX_FRAMES, most_bytes // _FRAME_BYTES))
         shown = evenly_spaced(self.run.grids, count)
         found = ((images, self._encode(path, most_bytes // len(shown))) for images, path in shown)
-        return [Frame(images, picture) for images, picture in found if picture]
+        return [(images, picture) for images, picture in found if picture]
 
     def _encode_pairs(self, most_bytes: int) -> list[tuple[Pair, Picture]]:
         nearest, path = self.run.nearest, self.run.pairs_picture
@@ -123,12 +115,12 @@ def render(runs: Sequence[RunRecord]) -> str:
     data = {
         "charts": {chart.key: chart.item for chart in drawn},
         "training": [
-            [{"images": frame.images, "source": frame.picture.source} for frame in section.frames]
+            [{"images": images, "source": picture.source} for images, picture in section.frames]
             for section in sections
         ],
     }
-    plotting_code = Resources(mode="inline", components=["bokeh"]).js_raw[0]
-    scripts = [plotting_code, _template_text("report.js")]
+    bokeh = Resources(mode="inline", components=["bokeh"]).js_raw[0]
+    scripts = [bokeh, _template_text("report.js")]
     return (
         _environment()
         .get_template("report.html")
@@ -140,7 +132,7 @@ def render(runs: Sequence[RunRecord]) -> str:
             rankings=rankings,
             differ_in=differ_in,
             notices=_notices(runs),
-            steps=sorted({frame.images for section in sections for frame in section.frames}),
+            steps=sorted({images for section in sections for images, _ in section.frames}),
             data=data,
             scripts=scripts,
             script_hashes=[_hash(script) for script in scripts],

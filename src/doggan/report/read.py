@@ -114,15 +114,17 @@ class RunRecord:
         lines = (self._read_text(run_folder.STATS) or "").splitlines()
         rows = [row for row in map(_parse_row, lines) if "images" in row]
         if len(rows) < len(lines):
-            self.note(f"{len(lines) - len(rows):,} of {len(lines):,} lines of {run_folder.STATS} are damaged")
+            damaged = len(lines) - len(rows)
+            self.note(f"{damaged:,} of {len(lines):,} lines of {run_folder.STATS} are damaged")
         return sorted(rows, key=lambda row: row["images"])
 
     def _find_grids(self) -> list[tuple[int, Path]]:
-        folder = self.folder / run_folder.GRIDS
-        names = sorted(path.name for path in folder.glob("*.png") if path.stem.isdecimal())
-        if len(names) > MAX_GRIDS:
-            self.note(f"{run_folder.GRIDS}/ holds over {MAX_GRIDS:,} pictures; the others were left out")
-        paths = filter(None, (self._find(f"{run_folder.GRIDS}/{name}") for name in names[:MAX_GRIDS]))
+        name = run_folder.GRIDS
+        files = self.folder.glob(f"{name}/*.png")
+        grids = sorted(path.name for path in files if path.stem.isdecimal())
+        if len(grids) > MAX_GRIDS:
+            self.note(f"{name}/ holds over {MAX_GRIDS:,} pictures; the others were left out")
+        paths = filter(None, (self._find(f"{name}/{grid}") for grid in grids[:MAX_GRIDS]))
         return sorted((int(path.stem[:15]), path) for path in paths)
 
     def _read_scorecards(self) -> list[tuple[str, Scorecard]]:

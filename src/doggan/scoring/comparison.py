@@ -21,9 +21,6 @@ CONDITIONS = (
     "reference",
 )
 _HEADER = ("rank", "entry", "MiFID", "95% interval", "FID", "95% interval", "distance", "")
-_INTERVALS_COVER = (
-    "intervals cover which images were drawn, not another training, nor FID's bias with their count"
-)
 _RIGHT = ("MiFID", "FID", "distance")
 
 
@@ -90,9 +87,12 @@ class Ranking:
 
     def table(self) -> str:
         """Aligned lines for people: the conditions, a line an entry, and what is within noise."""
-        rows = [_HEADER, *(self._row(entry) for entry in self.entries)]
-        lines = [_describe(self.entries[0].scorecard), *_align(rows)]
-        lines.append(_INTERVALS_COVER)
+        lines = [
+            _describe(self.entries[0].scorecard),
+            *_align([_HEADER, *map(self._row, self.entries)]),
+            "intervals cover which images were drawn, not another training, nor FID's bias with "
+            "their count",
+        ]
         for members in self.clusters():
             names = ", ".join(entry.name for entry in members)
             lines.append(f"within noise, not ranked apart: {names}")

