@@ -23,7 +23,6 @@ SHOWN_NAMES = 5
 _SHOWN_RULES, _SHOWN_LENGTH = 20, 300
 # A zip stores local times; a fixed one makes the same images the same bytes.
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)
-_PNG_LEVEL = 6
 _SAME_PICTURE = "the same picture twice"
 
 
@@ -143,7 +142,7 @@ def parse_check(content: object) -> SubmissionCheck:
 def encode_png(image: np.ndarray) -> bytes:
     """[H, W, 3] uint8 -> the bytes of a PNG."""
     stream = io.BytesIO()
-    Image.fromarray(image).save(stream, format="PNG", compress_level=_PNG_LEVEL)
+    Image.fromarray(image).save(stream, format="PNG", compress_level=6)
     return stream.getvalue()
 
 
@@ -185,18 +184,18 @@ def _check_image(
         return None
     try:
         with Image.open(io.BytesIO(archive.read(entry))) as image:
-            kept = True
-            for rule, broken in (
-                (f"not in PNG format ({image.format})", image.format != "PNG"),
-                (f"not {SIDE_PX}x{SIDE_PX} pixels", image.size != (SIDE_PX, SIDE_PX)),
-                (f"not RGB ({image.mode})", image.mode != "RGB"),
-            ):
-                if broken:
-                    check.add(rule, name)
-                    kept = False
+            rules = {
+                f"not in PNG format ({image.format})": image.format == "PNG",
+                f"not {SIDE_PX}x{SIDE_PX} pixels": image.size == (SIDE_PX, SIDE_PX),
+                f"not RGB ({image.mode})": image.mode == "RGB",
+            }
+            broken = [rule for rule, kept in rules.items() if not kept]
             # Only a picture of the right size is decoded: a small file can hold a huge one.
-            return image.tobytes() if kept else None
+            if not broken:
+                return image.tobytes()
     # A damaged or encrypted entry fails in zipfile, zlib or Pillow, each with its own errors.
     except Exception:
-        check.add("unreadable", name)
-        return None
+        broken = ["unreadable"]
+    for rule in broken:
+        check.add(rule, name)
+    return None

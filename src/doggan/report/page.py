@@ -29,7 +29,6 @@ _FRAMES_BYTES, _FINAL_BYTES, _PAIRS_BYTES = 1_600_000, 400_000, 300_000
 _MAX_FRAMES, _FRAME_BYTES = 36, 25_000  # a frame gets at least so much, or there are fewer
 _TABLE_ROWS = 40
 _MAX_NAME = 60
-NOT_KAGGLES = "does not compare with Kaggle's public board"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +161,8 @@ def _notices(runs: Sequence[RunRecord]) -> list[tuple[str, list[str]]]:
     found: dict[str, list[str]] = {}
     for run in runs:
         for _, card in run.scorecards:
-            notice = "" if card.comparable_with_kaggle else card.notice or NOT_KAGGLES
+            other = card.notice or "does not compare with Kaggle's public board"
+            notice = "" if card.comparable_with_kaggle else other
             found.setdefault(notice, []).append(run.name)
     return list(found.items())
 

@@ -42,7 +42,9 @@ def extract_features(
                     "allow more time, or score fewer images"
                 )
             batch = images[start : start + step]
-            features[start : start + step] = judge.features(_as_rgb(batch))
+            if batch.shape[3] == 1:
+                batch = np.repeat(batch, 3, axis=3)
+            features[start : start + step] = judge.features(batch)
             bar.update(len(batch))
     return features
 
@@ -71,8 +73,3 @@ def check_images(images: np.ndarray) -> None:
             "the judge takes images [N, height, width, 1 or 3] uint8, at least one; "
             f"found {found} of shape {list(getattr(images, 'shape', ()))}"
         )
-
-
-def _as_rgb(images: np.ndarray) -> np.ndarray:
-    """Repeats a single grey channel; [N, H, W, 1 or 3] -> [N, H, W, 3]."""
-    return np.repeat(images, 3, axis=3) if images.shape[3] == 1 else images

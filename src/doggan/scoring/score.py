@@ -24,11 +24,7 @@ SAME_IMAGES_DISTANCE = 1e-6
 
 
 def score_images(
-    generated: np.ndarray,
-    reference: Reference,
-    judge: Judge,
-    *,
-    deadline: Deadline | None = None,
+    generated: np.ndarray, reference: Reference, judge: Judge, *, deadline: Deadline | None = None
 ) -> Scorecard:
     """Scores [N, H, W, C] uint8 images; C is 1 or 3. Bars on stderr show how far it is.
 
@@ -118,13 +114,11 @@ def check_counts(generated: Sized, reference: Sized) -> None:
 
 
 def _differences_from_kaggle(generated: int, reference: Reference) -> list[str]:
-    differences = []
-    if generated != IMAGES:
-        differences.append(f"Kaggle scores {IMAGES:,} images, here {generated:,}")
-    if len(reference) not in REFERENCE_PHOTOS:
-        differences.append(
-            f"Kaggle's reference has {REFERENCE_PHOTOS[0]:,} images, here {len(reference):,}"
-        )
-    if not reference.whole_frames:
-        differences.append("Kaggle's reference is whole frames squashed to 64x64, this is not")
-    return differences
+    as_on_kaggle = {
+        f"Kaggle scores {IMAGES:,} images, here {generated:,}": generated == IMAGES,
+        f"Kaggle's reference has {REFERENCE_PHOTOS[0]:,} images, here {len(reference):,}": (
+            len(reference) in REFERENCE_PHOTOS
+        ),
+        "Kaggle's reference is whole frames squashed to 64x64, this is not": reference.whole_frames,
+    }
+    return [difference for difference, alike in as_on_kaggle.items() if not alike]

@@ -13,11 +13,6 @@ from doggan.support.errors import InputError
 from doggan.support.files import format_bytes, require_exists, write_json
 from doggan.support.json_values import is_number
 
-# What `doggan.scoring.interval` says at length.
-_COVERED = (
-    "intervals hold chance in which images were drawn; not FID's bias with their number,\n"
-    "          the reference's choice, another training, or a distance that crosses eps"
-)
 _INTERVALS = ("fid_interval", "mifid_interval")
 _MAX_BYTES = 1_000_000  # a scorecard has about 1,000
 
@@ -88,7 +83,8 @@ class Scorecard:
             f"{self.resize}",
             f"images    {self.generated_images:,} against {self.reference_images:,} of "
             f"{self.reference_in_words}",
-            _COVERED,
+            "intervals hold chance in which images were drawn; not FID's bias with their number,",
+            "          the reference's choice, another training, or a distance that crosses eps",
         ]
         if self.notice:
             notice = textwrap.wrap(self.notice, 78, initial_indent="!! ", subsequent_indent="!! ")

@@ -12,7 +12,7 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torchvision.models import inception as torchvision_inception
+from torchvision.models import inception as stock
 
 from doggan.scoring.judges.judge import fold_batch_norm
 from doggan.support.errors import InputError
@@ -85,7 +85,7 @@ def _pool_branch(branch: _Convolution, x: torch.Tensor) -> torch.Tensor:
     return F.relu(x, inplace=True)
 
 
-class _BlockA(torchvision_inception.InceptionA):
+class _BlockA(stock.InceptionA):
     def _forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         double = self.branch3x3dbl_2(self.branch3x3dbl_1(x))
         return [
@@ -96,7 +96,7 @@ class _BlockA(torchvision_inception.InceptionA):
         ]
 
 
-class _BlockC(torchvision_inception.InceptionC):
+class _BlockC(stock.InceptionC):
     def _forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         single = self.branch7x7_3(self.branch7x7_2(self.branch7x7_1(x)))
         double = self.branch7x7dbl_3(self.branch7x7dbl_2(self.branch7x7dbl_1(x)))
@@ -104,7 +104,7 @@ class _BlockC(torchvision_inception.InceptionC):
         return [self.branch1x1(x), single, double, _pool_branch(self.branch_pool, x)]
 
 
-class _BlockE(torchvision_inception.InceptionE):
+class _BlockE(stock.InceptionE):
     def _forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         single = self.branch3x3_1(x)
         double = self.branch3x3dbl_2(self.branch3x3dbl_1(x))
@@ -137,16 +137,10 @@ class _Mean(nn.Module):
 
 def _build_network() -> nn.Module:
     """The architecture without storage; loading weights gives it theirs."""
-    blocks = [
-        _BlockA,
-        torchvision_inception.InceptionB,
-        _BlockC,
-        torchvision_inception.InceptionD,
-        _BlockE,
-    ]
+    blocks = (_BlockA, stock.InceptionB, _BlockC, stock.InceptionD, _BlockE)
     blocks = [partial(block, conv_block=_Convolution) for block in blocks]
     with torch.device("meta"):
-        network = torchvision_inception.Inception3(
+        network = stock.Inception3(
             num_classes=1008,
             aux_logits=False,
             init_weights=False,

@@ -62,11 +62,7 @@ class Judge:
 
 
 def load_judge(
-    name: str,
-    *,
-    device: str | torch.device,
-    precision: str = "auto",
-    weights: Path | None = None,
+    name: str, *, device: str | torch.device, precision: str = "auto", weights: Path | None = None
 ) -> Judge:
     """Loads a judge of JUDGES, or `auto`: the first of them whose weights can be had.
 
