@@ -12,7 +12,7 @@ import pytest
 from doggan import pipeline
 from doggan.pipeline import Job, run_competition, run_demo
 from doggan.recipe import load_recipe, with_value
-from doggan.scoring import plan
+from doggan.scoring import plan, score
 from doggan.scoring.features import DeadlineExpiredError
 from doggan.submission import check_submission
 from doggan.support.deadline import Deadline
@@ -81,6 +81,7 @@ def test_a_second_run_finds_the_references_features(photos, tmp_path, tiny_recip
         return real(images, judge, deadline=deadline, label=label)
 
     monkeypatch.setattr(plan, "extract_features", extract)
+    monkeypatch.setattr(score, "extract_features", extract)
     for name in ("a", "b"):
         result = run_competition(make_job(photos, tmp_path / name, tiny_recipe, say=lines.append))
         cards.append(replace(result.scorecard, seconds=0))
@@ -110,14 +111,14 @@ def test_without_time_for_a_score_the_zip_comes_alone(photos, tmp_path, tiny_rec
 
 
 def test_a_score_that_runs_out_of_time_leaves_the_zip(photos, tmp_path, tiny_recipe, monkeypatch):
-    real = plan.extract_features
+    real = score.extract_features
 
     def extract(images, judge, *, deadline=None, label):
         if label == "generated":
             raise DeadlineExpiredError("late")
         return real(images, judge, deadline=deadline, label=label)
 
-    monkeypatch.setattr(plan, "extract_features", extract)
+    monkeypatch.setattr(score, "extract_features", extract)
     result = run(photos, tmp_path / "run", tiny_recipe)
     assert "the time limit came, and scoring takes" in result.unscored
     assert check_submission(tmp_path / "run" / "images.zip", count=20).valid

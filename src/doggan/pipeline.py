@@ -24,6 +24,7 @@ from doggan.scoring.features import DeadlineExpiredError
 from doggan.scoring.judges.judge import load_judge
 from doggan.scoring.plan import MARGIN, NoScoreError, ScoringPlan, plan_scoring
 from doggan.scoring.reference import read_reference
+from doggan.scoring.score import score_images
 from doggan.scoring.scorecard import Scorecard
 from doggan.submission import SubmissionCheck, check_submission, write_submission
 from doggan.support.deadline import Deadline, format_duration
@@ -233,7 +234,8 @@ def _write_zip(job: Job) -> tuple[np.ndarray, SubmissionCheck]:
 def _score(job: Job, plan: ScoringPlan, images: np.ndarray) -> Scorecard:
     """Writes scorecard.json; raises NoScoreError where time runs out, or the images have none."""
     try:
-        scorecard = plan.score(images, job.deadline)
+        in_time = job.deadline.minus(plan.mathematics_seconds)
+        scorecard = score_images(images, plan.reference, plan.judge, deadline=in_time)
     except DeadlineExpiredError as error:
         raise NoScoreError(
             f"the time limit came, and scoring takes {format_duration(plan.seconds)} here; "

@@ -14,8 +14,6 @@ from doggan.scoring.features import extract_features, measure_rate
 from doggan.scoring.judges.judge import Judge
 from doggan.scoring.mifid import score_features
 from doggan.scoring.reference import Reference
-from doggan.scoring.score import score_extracted
-from doggan.scoring.scorecard import Scorecard
 from doggan.support.deadline import Deadline, format_duration
 from doggan.support.errors import DogganError
 
@@ -38,13 +36,6 @@ class ScoringPlan:
     reference: Reference
     seconds: float
     mathematics_seconds: float
-
-    def score(self, images: np.ndarray, deadline: Deadline) -> Scorecard:
-        """Scores [N, 64, 64, 3] uint8 before the deadline; raises as `score_images` does."""
-        started = time.monotonic()
-        in_time = deadline.minus(self.mathematics_seconds)
-        features = extract_features(images, self.judge, deadline=in_time, label="generated")
-        return score_extracted(features, self.reference, self.judge, started=started)
 
 
 def plan_scoring(
@@ -73,8 +64,9 @@ def plan_scoring(
         extraction = (time.perf_counter() - started) / len(reference) * count
         reference.keep_features(judge, features)
     else:
-        at_hand = f"The features of {len(reference):,} reference images are at hand"
-        say(f"{at_hand} from an earlier score")
+        say(
+            f"The features of {len(reference):,} reference images are at hand from an earlier score"
+        )
     reference.forget_images()  # training may want the memory
     random = np.random.default_rng(0).random((count, judge.dimensions), dtype=np.float32)
     started = time.perf_counter()

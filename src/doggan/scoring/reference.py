@@ -113,8 +113,8 @@ class Reference:
             "device": torch.device(judge.device).type,
         }
         key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-        folder = (self.cache or default_cache()) / "features"
-        return CacheEntry(folder, key, (len(self), judge.dimensions), self.say)
+        path = (self.cache or default_cache()) / "features" / f"{key}.npy"
+        return CacheEntry(path, key, (len(self), judge.dimensions), self.say)
 
 
 def read_reference(
@@ -161,14 +161,10 @@ class CacheEntry:
     `key` is the SHA-256 of all that the features depend on, `shape` theirs: [N, D].
     """
 
-    folder: Path
+    path: Path
     key: str
     shape: tuple[int, int]
     say: Say
-
-    @property
-    def path(self) -> Path:
-        return self.folder / f"{self.key}.npy"
 
     def read(self) -> np.ndarray | None:
         """The features, or None where they have to be extracted; says so where a file is bad."""
@@ -188,7 +184,7 @@ class CacheEntry:
         """Keeps the features; where it cannot it says why, and raises nothing."""
         header = self._header()
         try:
-            require_free_space(self.folder, len(header) + features.nbytes + _CHECKSUM_BYTES)
+            require_free_space(self.path.parent, len(header) + features.nbytes + _CHECKSUM_BYTES)
             with atomic_path(self.path) as temporary, temporary.open("wb") as stream:
                 stream.write(header)
                 stream.write(np.ascontiguousarray(features))
@@ -225,6 +221,6 @@ class CacheEntry:
         return digest.digest()
 
     def _remove_oldest(self) -> None:
-        files = sorted(self.folder.glob("*.npy"), key=lambda path: path.stat().st_mtime)
+        files = sorted(self.path.parent.glob("*.npy"), key=lambda path: path.stat().st_mtime)
         for path in files[:-_MOST_FILES]:
             path.unlink(missing_ok=True)

@@ -15,6 +15,21 @@ from doggan.support.json_values import is_number
 
 _INTERVALS = ("fid_interval", "mifid_interval")
 _MAX_BYTES = 1_000_000  # a scorecard has about 1,000
+# Which values of JSON fit a field of each type.
+_FITS = {
+    float: is_number,
+    int: lambda value: type(value) is int and value >= 0,
+    bool: lambda value: type(value) is bool,
+    # What goes to a terminal holds nothing that would steer it.
+    str: lambda value: type(value) is str and value.isprintable(),
+    str | None: lambda value: value is None or _FITS[str](value),
+    Interval: lambda value: (
+        type(value) is list
+        and len(value) == 2
+        and all(map(is_number, value))
+        and value[0] <= value[1]
+    ),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +134,7 @@ def read_scorecard(path: Path) -> Scorecard:
             f"{__version__} differ in {', '.join(wrong)}; score the images again"
         )
     for name, value in content.items():
-        if not _fits(value, known[name].type):
+        if not _FITS[known[name].type](value):
             raise InputError(
                 f"{file} is damaged: {name} is {str(value)[:40]!r}; score the images again"
             )
@@ -139,19 +154,3 @@ def _read_json(file: Path) -> object:
         raise InputError(
             f"{file} is damaged, or no scorecard ({error}); score the images again"
         ) from error
-
-
-def _fits(value: object, kind: type) -> bool:
-    """Whether a value of JSON can be a field of that type: number, count, text, flag, interval."""
-    if kind is float:
-        return is_number(value)
-    if kind is int:
-        return type(value) is int and value >= 0
-    if kind is bool:
-        return type(value) is bool
-    if kind is Interval:
-        pair = type(value) is list and len(value) == 2 and all(_fits(end, float) for end in value)
-        return pair and value[0] <= value[1]
-    # What goes to a terminal holds nothing that would steer it.
-    text = type(value) is str and value.isprintable()
-    return text or (value is None and kind == str | None)

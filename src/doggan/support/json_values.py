@@ -5,8 +5,6 @@ The readers raise KeyError, TypeError or ValueError for anything else, and cut t
 
 from dataclasses import fields
 
-_MAX_TEXT = 300
-
 
 def is_number(value: object, below: float = 1e300) -> bool:
     """Whether it is a number of a size `below` that: not a flag, NaN, infinity or a huge int."""
@@ -31,7 +29,7 @@ def as_text(value: object) -> str:
     """The first 300 characters of a text."""
     if not isinstance(value, str):
         raise TypeError("not a text")
-    return value[:_MAX_TEXT]
+    return value[:300]
 
 
 def plain_fields(kind: type, content: object) -> dict[str, float | int | str]:
