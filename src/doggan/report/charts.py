@@ -4,7 +4,7 @@ Colours of axes and text are left to the page, which knows whether it is light o
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -53,24 +53,28 @@ def _draw_panel(panel: Panel, named_rows: list[tuple[str, list[dict[str, float]]
     plot = _new_figure("images shown", panel.unit)
     plot.xaxis.formatter = NumeralTickFormatter(format="0.[0]a")
     alone = len(named_rows) == 1
+    form = f"{{0.{'0' * panel.decimals}}}"
     legend, words = [], []
     for number, (run, rows) in enumerate(named_rows):
         source = ColumnDataSource(_columns(panel, rows))
-        drawn = {}
+        lines, values = [], []
         for place, (column, label) in enumerate(panel.curves.items()):
             known = [row[column] * panel.factor for row in rows if column in row]
             if not known:
                 continue
             colour = COLOURS[place if alone else number]
             dashed = not alone and place == 1
-            drawn[column] = _draw_line(plot, source, column, colour, dashed)
-            name = _curve_name(run, label, alone, len(panel.curves))
+            lines.append(_draw_line(plot, source, column, colour, dashed))
+            values.append((label, f"@{column}{form}"))
+            name = label if alone else run
+            if not alone and len(panel.curves) > 1:
+                name = f"{run}: {label}"
             legend.append((name, colour, dashed))
             words.append(f"{name}: from {known[0]:.4g} to {known[-1]:.4g}")
-        if drawn:  # one tooltip, on the first, holds the values of all curves of a run
-            first = next(iter(drawn.values()))
-            first.name = run
-            _add_hover(plot, first, _tooltips(panel, drawn, alone))
+        if lines:  # one tooltip, on the first, holds the values of all curves of a run
+            lines[0].name = run
+            tooltips = [("images shown", "@images{0,0}"), *values, ("minutes", "@minutes{0,0.0}")]
+            _add_hover(plot, lines[0], tooltips if alone else [("run", "$name"), *tooltips])
     alt = f"{panel.title} ({panel.unit}) over images shown. {'; '.join(words)}."
     return Chart(key=panel.key, title=panel.title, alt=alt, legend=legend, item=json_item(plot))
 
@@ -95,22 +99,6 @@ def _draw_line(
         return line
     dots = plot.scatter("images", column, size=5, **look)
     return line if points > 1 else dots
-
-
-def _curve_name(run: str, label: str, alone: bool, curves: int) -> str:
-    if alone:
-        return label
-    return run if curves == 1 else f"{run}: {label}"
-
-
-def _tooltips(panel: Panel, columns: Iterable[str], alone: bool) -> list[tuple[str, str]]:
-    form = f"{{0.{'0' * panel.decimals}}}"
-    return [
-        *([] if alone else [("run", "$name")]),
-        ("images shown", "@images{0,0}"),
-        *((panel.curves[column], f"@{column}{form}") for column in columns),
-        ("minutes", "@minutes{0,0.0}"),
-    ]
 
 
 def draw_histogram(nearest: Nearest, key: str) -> Chart:
