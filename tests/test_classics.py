@@ -141,7 +141,7 @@ def test_dogs_are_conditional_on_request_only():
 
 
 def test_a_conditional_generators_file_keeps_its_label_names(conditional_run):
-    generator, recipe = load_generator(conditional_run, CPU)
+    generator, recipe = load_generator(conditional_run, "cpu")
     assert recipe.networks.conditional
     assert (generator.label_names, generator.label_count) == (FASHION, 10)
     original, _ = make_networks(recipe.networks, side=28, channels=1, label_count=10, seed=0)
@@ -278,5 +278,5 @@ def test_labels_that_do_not_fit_the_file_are_refused(tmp_path):
     other = replace(recipe, networks=replace(recipe.networks, conditional=False))
     save_generator(tmp_path, generator, other, 0, FASHION[:3])
     with pytest.raises(InputError, match="not a readable generator"):
-        load_generator(tmp_path, CPU)
+        load_generator(tmp_path, "cpu")
     assert labels_in_turn([4], 3).tolist() == [1]

@@ -82,7 +82,7 @@ def train_and_resume(imageset, recipe, folder):
     """Trains half of the recipe, the rest after a stop, and samples what came of it."""
     train(imageset, folder, with_value(recipe, "train.images", 32))
     assert train(imageset, folder, recipe, resume=True).images == 64
-    generator, loaded = load_generator(folder, torch.device("cpu"))
+    generator, loaded = load_generator(folder, "cpu")
     assert loaded == recipe
     (images,) = sample_seeds(generator, range(4), 1.0)
     assert images.shape == (4, 64, 64, 3)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from doggan.gan.generator_file import save_generator
+from doggan.gan.generator_file import is_run, save_generator
 from doggan.gan.networks import make_networks
 from doggan.gan.sampler import sample_seeds
 from doggan.scoring import score
@@ -14,7 +14,6 @@ from doggan.scoring.features import extract_features
 from doggan.scoring.reference import Reference
 from doggan.scoring.score import sampled_features, score_images
 from doggan.scoring.sweep import (
-    is_run,
     parse_sweep,
     rank_truncations,
     score_truncations,

@@ -143,7 +143,7 @@ def test_the_deadline_ends_a_run_cleanly(tiny_set, tiny_recipe, tmp_path):
 def test_a_deadline_already_past_still_leaves_a_run(tiny_set, tiny_recipe, tmp_path):
     result = train(tiny_set, tmp_path / "run", tiny_recipe, deadline=Deadline(-5.0))
     assert result.images == 8
-    assert load_generator(tmp_path / "run", CPU)
+    assert load_generator(tmp_path / "run", "cpu")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -244,16 +244,16 @@ def test_a_generator_that_is_none_is_refused(tiny_set, tiny_recipe, tmp_path):
     train(tiny_set, folder, tiny_recipe)
     path = folder / "generator.safetensors"
     with pytest.raises(InputError, match="does not exist; expected a run folder"):
-        load_generator(tmp_path, CPU)
+        load_generator(tmp_path, "cpu")
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(InputError, match="not a readable generator"):
-        load_generator(path, CPU)
+        load_generator(path, "cpu")
     checkpoint_only = torch.zeros(1)
     from safetensors.torch import save_file
 
     save_file({"x": checkpoint_only}, path)
     with pytest.raises(InputError, match="not a file of the format 'doggan generator 1'"):
-        load_generator(folder, CPU)
+        load_generator(folder, "cpu")
 
 
 @pytest.mark.slow
@@ -279,6 +279,6 @@ def test_training_learns_the_colour_of_its_images(tmp_path):
         ],
     )
     train(imageset, tmp_path / "run", recipe)
-    generator, _ = load_generator(tmp_path / "run", CPU)
+    generator, _ = load_generator(tmp_path / "run", "cpu")
     made = np.concatenate(list(sample_seeds(generator, range(50), 1.0))).mean(axis=(0, 1, 2))
     assert np.abs(made - [220, 120, 20]).max() < 25

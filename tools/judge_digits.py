@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
             seed=args.seed,
             device=device,
         )
-        generator, _ = load_generator(args.run_folder, device)
+        generator, _ = load_generator(args.run_folder, args.device)
         result = judge(classifier, generator, accuracy, found.label_names, args.count, args.seed)
     except DogganError as error:
         print(f"judge_digits: {error}", file=sys.stderr)

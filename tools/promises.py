@@ -29,7 +29,7 @@ def check_file(path: Path) -> None:
         if path.name == CHECKPOINT:
             read_checkpoint(path.parent)
         elif path.suffix == ".safetensors":
-            load_generator(path, torch.device("cpu"))
+            load_generator(path, "cpu")
         elif path.name == STATS:
             read_history(path.parent)
         elif path.suffix == ".json":

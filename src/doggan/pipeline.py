@@ -216,7 +216,7 @@ def _plan_scoring(job: Job, deadline: Deadline) -> ScoringPlan:
 
 def _write_zip(job: Job) -> tuple[np.ndarray, SubmissionCheck]:
     """Writes grid.png and images.zip; returns the images, [count, 64, 64, 3] uint8, and a check."""
-    generator, _ = load_generator(job.folder, choose_device(job.device))
+    generator, _ = load_generator(job.folder, job.device)
     truncation, count = job.recipe.submission.truncation, job.recipe.submission.count
     first = np.concatenate(list(sample_seeds(generator, SEEDS, truncation)))
     save_picture(make_grid(first, GRID_COLUMNS), job.folder / run_folder.GRID)

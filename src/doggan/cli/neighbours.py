@@ -19,11 +19,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace, say: Say) -> Outcome:
     from doggan.data.images import load_images
+    from doggan.gan.generator_file import is_run
     from doggan.gan.pictures import save_picture
     from doggan.report.neighbours_picture import draw_neighbours, draw_pairs
     from doggan.scoring.neighbours import MAX_PAIRS, find_neighbours
     from doggan.scoring.reference import read_reference
-    from doggan.scoring.sweep import is_run
     from doggan.support.files import write_json
 
     in_run = args.images.is_dir() and is_run(args.images)

@@ -33,9 +33,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace, say: Say) -> Outcome:
     from doggan.gan import sampler, walks
     from doggan.gan.generator_file import load_generator
-    from doggan.support.device import choose_device
 
-    generator, _ = load_generator(args.run_folder, choose_device(args.device))
+    generator, _ = load_generator(args.run_folder, args.device)
     walking = args.noise is not None or args.interpolate
     count = args.count or (8 if walking else 50)
     seeds = range(args.seed, args.seed + count)

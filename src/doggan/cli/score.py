@@ -27,9 +27,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace, say: Say) -> Outcome:
     from doggan.data.images import load_images
+    from doggan.gan.generator_file import is_run
     from doggan.scoring.reference import read_reference
     from doggan.scoring.score import score_images
-    from doggan.scoring.sweep import is_run
     from doggan.support.files import write_json
 
     if is_run(args.images):
@@ -55,10 +55,9 @@ def _score_run(args: Namespace, say: Say) -> tuple[dict, str]:
     from doggan.gan.generator_file import load_generator
     from doggan.scoring import sweep
     from doggan.scoring.reference import read_reference
-    from doggan.support.device import choose_device
     from doggan.support.files import write_json
 
-    generator, recipe = load_generator(args.images, choose_device(args.device))
+    generator, recipe = load_generator(args.images, args.device)
     reference = read_reference(args.reference, args.reference_crop)
     seeds = range(args.seed, args.seed + recipe.submission.count)
     chosen = args.truncation or (recipe.submission.truncation,)

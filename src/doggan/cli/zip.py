@@ -21,9 +21,8 @@ def run(args: Namespace, say: Say) -> Outcome:
     from doggan.gan.generator_file import load_generator
     from doggan.gan.sampler import sample_seeds
     from doggan.submission import write_submission
-    from doggan.support.device import choose_device
 
-    generator, recipe = load_generator(args.run_folder, choose_device(args.device))
+    generator, recipe = load_generator(args.run_folder, args.device)
     count = args.count or recipe.submission.count
     truncation = recipe.submission.truncation if args.truncation is None else args.truncation
     batches = sample_seeds(generator, range(args.seed, args.seed + count), truncation)

@@ -1,4 +1,8 @@
-"""The trained generator alone: one file that sampling, scoring and zipping need."""
+"""The trained generator alone: one file that sampling, scoring and zipping need.
+
+It is safetensors', or PyTorch's own where that is missing, as Kaggle's image need not have it.
+Either is read without running anything in it.
+"""
 
 import json
 from collections.abc import Sequence
@@ -8,12 +12,24 @@ import torch
 
 from doggan.gan.networks import Generator, make_networks
 from doggan.recipe import Recipe, recipe_from_toml, recipe_to_toml
+from doggan.support.device import choose_device
 from doggan.support.errors import InputError
-from doggan.support.tensor_file import SUFFIXES, find_tensors, read_tensors, save_tensors
+from doggan.support.files import atomic_path
 
 FORMAT = "doggan generator 1"
-STEM = "generator"
-GENERATORS = tuple(STEM + suffix for suffix in SUFFIXES)  # of which a run has one
+SUFFIXES = (".safetensors", ".pt")
+GENERATORS = tuple(f"generator{suffix}" for suffix in SUFFIXES)  # of which a run has one
+
+
+def is_run(path: Path) -> bool:
+    """Whether `path` is a run's folder with its generator, or a generator alone."""
+    return path.suffix in SUFFIXES or any((path / name).is_file() for name in GENERATORS)
+
+
+def find_generator(folder: Path) -> Path:
+    """The generator's file of a run, of either kind; `generator.safetensors` if there is none."""
+    paths = [folder / name for name in GENERATORS]
+    return next(filter(Path.is_file, paths), paths[0])
 
 
 def save_generator(
@@ -23,9 +39,8 @@ def save_generator(
     images_seen: int,
     label_names: Sequence[str] = (),
 ) -> None:
-    """Writes `generator.safetensors`: the weights, with recipe, side and channels as metadata.
+    """Writes the weights, with recipe, side and channels as metadata.
 
-    Without safetensors it is `generator.pt`, with the same content.
     Of a conditional generator also the names of its labels, of which none may be missing.
     """
     tensors = {
@@ -41,16 +56,17 @@ def save_generator(
     if network.conditional:
         assert len(label_names) == network.label_count
         metadata["label_names"] = json.dumps(list(label_names))
-    save_tensors(folder, STEM, tensors, metadata)
+    save_tensors(folder, tensors, metadata)
 
 
-def load_generator(run_or_file: Path, device: torch.device) -> tuple[Generator, Recipe]:
+def load_generator(run_or_file: Path, device: str = "auto") -> tuple[Generator, Recipe]:
     """The EMA generator of a run folder, or of its generator's file alone, and its recipe.
 
-    Raises InputError where there is none, or the file is damaged or foreign.
+    `device` is `auto`, `cpu` or `cuda`. Raises InputError where there is none, or the file is
+    damaged or foreign.
     """
-    path = Path(run_or_file)
-    path = find_tensors(path, STEM) if path.is_dir() else path
+    place, path = choose_device(device), Path(run_or_file)
+    path = find_generator(path) if path.is_dir() else path
     if not path.is_file():
         raise InputError(
             f"{path} does not exist; expected a run folder or its {GENERATORS[0]} "
@@ -62,20 +78,63 @@ def load_generator(run_or_file: Path, device: torch.device) -> tuple[Generator, 
             raise InputError(f"{path} is not a file of the format '{FORMAT}'")
         recipe = recipe_from_toml(metadata["recipe"], where=str(path))
         side, channels = int(metadata["side"]), int(metadata["channels"])
-        label_names = _label_names(metadata)
+        label_names = json.loads(metadata.get("label_names", "[]"))
+        if not (isinstance(label_names, list) and all(isinstance(x, str) for x in label_names)):
+            raise ValueError("its label_names are not a list of names")
         network, _ = make_networks(
             recipe.networks, side=side, channels=channels, label_count=len(label_names), seed=0
         )
         network.load_state_dict(tensors)
-        network.label_names = label_names
+        network.label_names = tuple(label_names)
     except (KeyError, ValueError, RuntimeError) as error:
         raise InputError(f"{path} is not a readable generator: {error}") from error
-    return network.eval().requires_grad_(False).to(device), recipe
+    return network.eval().requires_grad_(False).to(place), recipe
 
 
-def _label_names(metadata: dict[str, str]) -> tuple[str, ...]:
-    """Raises ValueError where the names are not a list of texts; of unconditional ones, none."""
-    names = json.loads(metadata.get("label_names", "[]"))
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError("its label_names are not a list of names")
-    return tuple(names)
+def save_tensors(folder: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> Path:
+    """Writes `generator.safetensors`, or `generator.pt` without safetensors; returns its path."""
+    safetensors = _import_safetensors()
+    path, other = (folder / name for name in (GENERATORS if safetensors else GENERATORS[::-1]))
+    with atomic_path(path) as temporary:
+        if safetensors:
+            safetensors.torch.save_file(tensors, temporary, metadata)
+        else:
+            torch.save({"metadata": metadata, "tensors": tensors}, temporary)
+    other.unlink(missing_ok=True)  # it would be of an earlier state
+    return path
+
+
+def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Tensors and metadata of a file that `save_tensors` wrote, on the CPU.
+
+    Raises ValueError where it is damaged or foreign, or needs safetensors and that is missing.
+    """
+    safetensors = _import_safetensors()
+    if path.suffix != ".pt" and not safetensors:
+        raise ValueError("safetensors is missing; install it with: pip install safetensors")
+    try:
+        if path.suffix != ".pt":
+            with safetensors.safe_open(path, framework="pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                return tensors, file.metadata() or {}
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        tensors, metadata = content["tensors"], content["metadata"]
+        whole = all(map(torch.is_tensor, tensors.values())) and all(
+            isinstance(value, str) for value in metadata.values()
+        )
+    # A torn or foreign file fails in whatever part of the unpickler meets it.
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(reason) from error
+    if not whole:
+        raise ValueError("it holds something other than tensors and text about them")
+    return tensors, metadata
+
+
+def _import_safetensors():
+    """The library, or None where it is missing."""
+    try:
+        import safetensors.torch
+    except ImportError:
+        return None
+    return safetensors

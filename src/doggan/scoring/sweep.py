@@ -2,9 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from doggan.gan.generator_file import GENERATORS
 from doggan.gan.networks import Generator
 from doggan.gan.sampler import latents
 from doggan.scoring.comparison import Entry, Ranking
@@ -14,15 +12,8 @@ from doggan.scoring.reference import Reference
 from doggan.scoring.score import score_generator
 from doggan.scoring.scorecard import Scorecard
 from doggan.support.json_values import plain_fields
-from doggan.support.tensor_file import SUFFIXES
 
 _MAX_TRUNCATIONS = 100  # that a report shows
-
-
-def is_run(path: Path | str) -> bool:
-    """Whether `path` is a run's folder with its generator, or a generator alone."""
-    path = Path(path)
-    return path.suffix in SUFFIXES or any((path / name).is_file() for name in GENERATORS)
 
 
 def score_truncations(

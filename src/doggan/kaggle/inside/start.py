@@ -194,10 +194,9 @@ def _zip_last_generator(folder: Path, log: Log) -> None:
     from doggan.gan.generator_file import load_generator
     from doggan.gan.sampler import sample_seeds
     from doggan.submission import write_submission
-    from doggan.support.device import choose_device
 
     log("Writing the submission from the last generator that was saved")
-    generator, recipe = load_generator(folder, choose_device("auto"))
+    generator, recipe = load_generator(folder)
     count = recipe.submission.count
     batches = sample_seeds(generator, range(count), recipe.submission.truncation)
     log(write_submission(batches, folder / ZIP, count=count).summary())

@@ -1,14 +1,20 @@
-"""Named tensors in one file: both kinds hold the same, and nothing foreign is taken for one."""
+"""The generator's file: both kinds hold the same, and nothing foreign is taken for one."""
 
 import sys
 
 import pytest
 import torch
 
-from doggan.gan.generator_file import GENERATORS, load_generator, save_generator
+from doggan.gan.generator_file import (
+    GENERATORS,
+    find_generator,
+    load_generator,
+    read_tensors,
+    save_generator,
+    save_tensors,
+)
 from doggan.gan.networks import make_networks
 from doggan.support.errors import InputError
-from doggan.support.tensor_file import find_tensors, read_tensors, save_tensors
 
 TENSORS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([7], dtype=torch.int64)}
 METADATA = {"format": "x 1", "recipe": "seed = 3\n"}
@@ -29,13 +35,13 @@ def test_both_kinds_give_back_what_was_saved(tmp_path, request):
     for suffix in (".safetensors", ".pt"):
         if suffix == ".pt":
             request.getfixturevalue("no_safetensors")
-        path = save_tensors(tmp_path, "x", TENSORS, METADATA)
+        path = save_tensors(tmp_path, TENSORS, METADATA)
         assert path.suffix == suffix
         tensors, metadata = read_tensors(path)
         assert_equal(tensors, TENSORS)
         assert metadata == METADATA
         # One of each kind would leave open which is the newer.
-        assert list(tmp_path.iterdir()) == [path] == [find_tensors(tmp_path, "x")]
+        assert list(tmp_path.iterdir()) == [path] == [find_generator(tmp_path)]
 
 
 def test_a_generator_without_safetensors_makes_the_same_images(
@@ -45,14 +51,13 @@ def test_a_generator_without_safetensors_makes_the_same_images(
     save_generator(tmp_path, network, tiny_recipe, images_seen=5)
     assert [path.name for path in tmp_path.iterdir()] == [GENERATORS[1]] == ["generator.pt"]
     for place in (tmp_path, tmp_path / "generator.pt"):
-        loaded, recipe = load_generator(place, torch.device("cpu"))
+        loaded, recipe = load_generator(place, "cpu")
         assert_equal(loaded.state_dict(), network.state_dict())
         assert recipe == tiny_recipe
 
 
 def test_a_pt_file_that_is_none_is_refused(tmp_path):
     path = tmp_path / "generator.pt"
-    device = torch.device("cpu")
     for content, message in (
         ([1, 2], "not a readable generator"),
         ({"tensors": {"a": 1}, "metadata": {}}, "something other than tensors"),
@@ -62,10 +67,10 @@ def test_a_pt_file_that_is_none_is_refused(tmp_path):
     ):
         torch.save(content, path)
         with pytest.raises(InputError, match=message):
-            load_generator(path, device)
+            load_generator(path, "cpu")
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(InputError, match="not a readable generator"):
-        load_generator(tmp_path, device)
+        load_generator(tmp_path, "cpu")
 
 
 class Harmful:
@@ -74,7 +79,7 @@ class Harmful:
 
 
 def test_a_safetensors_file_without_the_library_says_what_to_install(tmp_path, request):
-    path = save_tensors(tmp_path, "generator", TENSORS, METADATA)
+    path = save_tensors(tmp_path, TENSORS, METADATA)
     request.getfixturevalue("no_safetensors")
     with pytest.raises(InputError, match="pip install safetensors"):
-        load_generator(path, torch.device("cpu"))
+        load_generator(path, "cpu")
