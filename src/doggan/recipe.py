@@ -9,16 +9,16 @@ import json
 import pkgutil
 import tomllib
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from importlib import resources
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from doggan.competition import IMAGES, SIDE_PX
 from doggan.support.errors import InputError
 from doggan.support.tables import choose
 
 MIN_SIDE_PX, MAX_SIDE_PX = 16, 128
+_RECIPES = Path(__file__).with_name("recipes")
 
 
 def within(default: Any, fits: Callable[[Any], bool], expected: str) -> Any:
@@ -57,19 +57,17 @@ def name_in(table: str, default: str) -> Any:
 class _Section:
     """Values that are checked as they are set, each by the check that stands beside it."""
 
-    prefix: ClassVar[str] = ""
-
     def __post_init__(self):
+        section = type(self).__name__.removesuffix("Recipe").lower()  # TrainRecipe: train
         for item in fields(self):
             if "check" in item.metadata:
-                item.metadata["check"](self.prefix + item.name, getattr(self, item.name))
+                key = f"{section}.{item.name}" if section else item.name
+                item.metadata["check"](key, getattr(self, item.name))
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataRecipe(_Section):
     """How photos become square images."""
-
-    prefix: ClassVar[str] = "data."
 
     crop: str = name_in("doggan.data.crops:CROPS", "square")
     side_px: int = between(MIN_SIDE_PX, MAX_SIDE_PX, SIDE_PX)
@@ -86,8 +84,6 @@ class NetworksRecipe(_Section):
     `dcgan` doubles its maps. `conditional` networks are told the label.
     """
 
-    prefix: ClassVar[str] = "networks."
-
     architecture: str = name_in("doggan.gan.networks:ARCHITECTURES", "dcgan")
     upsampling: str = name_in("doggan.gan.networks:UPSAMPLINGS", "transposed")
     conditional: bool = False
@@ -99,8 +95,6 @@ class NetworksRecipe(_Section):
 @dataclass(frozen=True, kw_only=True)
 class TrainRecipe(_Section):
     """The training loop: lengths are counted in real images shown, so batch size is free."""
-
-    prefix: ClassVar[str] = "train."
 
     images: int = at_least(1, 12_000_000)
     interval_images: int = at_least(1, 20_000)
@@ -120,8 +114,6 @@ class TrainRecipe(_Section):
 @dataclass(frozen=True, kw_only=True)
 class SubmissionRecipe(_Section):
     """What goes into the zip."""
-
-    prefix: ClassVar[str] = "submission."
 
     count: int = between(1, 1_000_000, IMAGES)
     truncation: float = between(0, 2, 1.0)
@@ -157,10 +149,7 @@ def load_recipe(name_or_file: str, overrides: Iterable[str] = ()) -> Recipe:
 
 def recipe_names() -> list[str]:
     """The names of the recipes that come with the package."""
-    folder = resources.files("doggan") / "recipes"
-    return sorted(
-        item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml")
-    )
+    return sorted(path.stem for path in _RECIPES.glob("*.toml"))
 
 
 def recipe_from_toml(text: str, where: str) -> Recipe:
@@ -189,7 +178,10 @@ def recipe_to_toml(recipe: Recipe) -> str:
 
 def with_value(recipe: Recipe, key: str, value: object) -> Recipe:
     """The recipe with `key` (`seed` or `section.name`) set to `value`, checked."""
-    known = _keys(recipe)
+    known = []
+    for section, values in asdict(recipe).items():
+        names = [f"{section}.{name}" for name in values] if isinstance(values, dict) else [section]
+        known += names
     if key not in known:
         nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
         hint = (
@@ -207,19 +199,9 @@ def with_value(recipe: Recipe, key: str, value: object) -> Recipe:
     return replace(recipe, **{section: changed}) if section else changed
 
 
-def _keys(recipe: Recipe) -> list[str]:
-    keys = []
-    for item in fields(recipe):
-        value = getattr(recipe, item.name)
-        sections = fields(value) if is_dataclass(value) else ()
-        keys += [f"{item.name}.{inner.name}" for inner in sections] or [item.name]
-    return keys
-
-
 def _recipe_text(name_or_file: str) -> str:
-    if name_or_file in recipe_names():
-        return (resources.files("doggan") / "recipes" / f"{name_or_file}.toml").read_text("utf-8")
-    path = Path(name_or_file)
+    packaged = name_or_file in recipe_names()
+    path = _RECIPES / f"{name_or_file}.toml" if packaged else Path(name_or_file)
     if not path.is_file():
         raise InputError(
             f"'{name_or_file}' is neither a recipe ({', '.join(recipe_names())}) nor a TOML file"

@@ -33,25 +33,21 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace, say: Say) -> Outcome:
     from doggan.gan import sampler, walks
     from doggan.gan.generator_file import load_generator
+    from doggan.gan.pictures import MAX_GIF_FRAMES
 
     generator, _ = load_generator(args.run_folder, args.device)
-    walking = args.noise is not None or args.interpolate
-    count = args.count or (8 if walking else 50)
-    seeds = range(args.seed, args.seed + count)
-    drawn = range(args.seed, args.seed + count + 1) if args.interpolate else seeds
+    out = args.out or beside(args.run_folder, SAMPLE)
+    as_gif, walking = out.suffix.lower() == ".gif", bool(args.noise or args.interpolate)
+    if as_gif and not walking:
+        raise InputError(f"{out} would not move; add --noise 1.0:0.0 or --interpolate")
+    seeds = range(args.seed, args.seed + (args.count or (8 if walking else 50)))
+    drawn = range(args.seed, seeds.stop + args.interpolate)  # each one walks to the next
     z = sampler.latents(drawn, generator.latent, truncation=args.truncation, by=args.truncation_by)
     labels = sampler.labels_asked_for(generator, seeds, args.label)
-    out = args.out or beside(args.run_folder, SAMPLE)
-    as_gif = out.suffix.lower() == ".gif"
-    if args.noise is not None:
-        z = walks.noise_walk(z, *args.noise)
-    elif args.interpolate:
-        steps = walks.GIF_STEPS if as_gif else args.columns
-        z = walks.spherical_walk(z[:-1], z[1:], steps)
-    elif as_gif:
-        raise InputError(f"{out} would not move; add --noise 1.0:0.0 or --interpolate")
+    if args.interpolate:
+        z = walks.spherical_walk(z[:-1], z[1:], MAX_GIF_FRAMES if as_gif else args.columns)
     else:
-        z = z[:, None]
+        z = walks.noise_walk(z, *args.noise) if args.noise else z[:, None]
     images = walks.sample_walk(generator, z, labels)
     columns = images.shape[1] if walking and not as_gif else args.columns
     walks.save_walk(images, columns, out)

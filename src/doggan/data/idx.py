@@ -22,17 +22,9 @@ from doggan.support.files import format_bytes
 
 DIGITS = tuple("0123456789")
 FASHION = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+    "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
 LABEL_NAMES = {"digits": DIGITS, "fashion": FASHION}
 MAX_IMAGES = 1_000_000
 MAX_SIDE_PX = 1024
@@ -78,21 +70,17 @@ def find_idx(sources: list[Path]) -> IdxFiles | None:
     if len(sources) > 1:
         raise InputError(f"idx files lie in {place}; build a set of one folder of them at a time")
     train = [name for name in image_names if PurePosixPath(name).name.startswith("train")]
-    names = files.names()
-    pairs = tuple(
-        (name, _label_file_of(name, names, place)) for name in sorted(train or image_names)
-    )
-    datasets = {_dataset(place / name) for name, _ in pairs}
+    wanted, names = sorted(train or image_names), files.names()
+    pairs = tuple((name, _label_file_of(name, names, place)) for name in wanted)
+    # Three parts, as of FashionMNIST/raw/train-images-idx3-ubyte: whoever works below a folder
+    # called fashion may still have digits.
+    ends = ["/".join((place / name).parts[-3:]).lower() for name, _ in pairs]
+    datasets = {"fashion" if "fashion" in end else "digits" for end in ends}
     if len(datasets) > 1:
         raise InputError(f"{place} holds digits and fashion; build a set of each")
     dataset = datasets.pop()
-    return IdxFiles(
-        files=files,
-        where=str(sources[0]),
-        dataset=dataset,
-        label_names=LABEL_NAMES[dataset],
-        pairs=pairs,
-    )
+    label_names, where = LABEL_NAMES[dataset], str(sources[0])
+    return IdxFiles(files=files, where=where, dataset=dataset, label_names=label_names, pairs=pairs)
 
 
 def read_idx(found: IdxFiles, pair: tuple[str, str]) -> IdxImages:
@@ -202,9 +190,3 @@ def _label_file_of(image_name: str, names: list[str], place: Path) -> str:
     raise InputError(
         f"{place / image_name} has no labels beside it; expected {wanted.name}, or its .gz"
     )
-
-
-def _dataset(path: Path) -> str:
-    # Three parts, as of FashionMNIST/raw/train-images-idx3-ubyte: whoever works below a folder
-    # called fashion may still have digits.
-    return "fashion" if "fashion" in "/".join(path.parts[-3:]).lower() else "digits"

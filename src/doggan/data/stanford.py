@@ -98,11 +98,7 @@ def find_photos(sources: list[Path]) -> Photos:
         label, annotation = annotations.get(_id(name), (breed, None))
         photos.append(Photo(name=name, label=label, annotation=annotation))
     return Photos(
-        files=files,
-        where=where,
-        annotations=len(annotation_names),
-        skipped=skipped,
-        photos=photos,
+        files=files, where=where, annotations=len(annotation_names), skipped=skipped, photos=photos
     )
 
 

@@ -18,44 +18,37 @@ _POLL_SECONDS = 0.5
 class Panel(NamedTuple):
     """Columns of stats.jsonl that are drawn in one plot over the images shown.
 
-    `unit` is that of the values times `factor`, `curves` names each column, and of a value
-    `decimals` are worth telling.
+    `curves` names each column, of a value `decimals` are worth telling, and `unit` is that of the
+    values times `factor`.
     """
 
     key: str
     title: str
-    unit: str
     curves: dict[str, str]
     decimals: int
+    unit: str = "mean of an interval"
     factor: float = 1.0
 
 
 # What is drawn of a training, by the report and, except for memory, in curves.png.
 PANELS = (
-    Panel(
-        "loss",
-        "Losses",
-        "mean of an interval",
-        {"loss_d": "discriminator", "loss_g": "generator"},
-        decimals=3,
-    ),
+    Panel("loss", "Losses", {"loss_d": "discriminator", "loss_g": "generator"}, decimals=3),
     Panel(
         "accuracy",
         "How often the discriminator is right",
-        "of 100",
         {"accuracy_real": "on photos", "accuracy_fake": "on generated images"},
         decimals=1,
+        unit="of 100",
         factor=100,
     ),
-    Panel("speed", "Speed", "images/s", {"images_per_second": "images/s"}, decimals=1),
+    Panel("speed", "Speed", {"images_per_second": "images/s"}, decimals=1, unit="images/s"),
     Panel(
         "gradients",
         "Gradient norms",
-        "mean of an interval",
         {"grad_norm_d": "discriminator", "grad_norm_g": "generator"},
         decimals=3,
     ),
-    Panel("memory", "Memory", "GB at most", {"memory_bytes": "memory"}, decimals=2, factor=1e-9),
+    Panel("memory", "Memory", {"memory_bytes": "memory"}, 2, unit="GB at most", factor=1e-9),
 )
 
 
@@ -66,7 +59,12 @@ class History:
         """Continues the file in `folder`, up to the rows that a checkpoint at `images_seen` has."""
         self._path = folder / STATS
         self.rows = [row for row in read_history(folder) if row["images"] <= images_seen]
-        self._events = _open_events(folder, images_seen)
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            self._events = None
+        else:
+            self._events = SummaryWriter(str(folder / TENSORBOARD), purge_step=images_seen + 1)
 
     def append(self, row: dict, grid: np.ndarray) -> None:
         """Adds a row, which holds `images` and whatever else was measured, and a grid
@@ -150,12 +148,3 @@ def save_curves(rows: list[dict], path: Path) -> None:
             axes.legend()
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=100)
-
-
-def _open_events(folder: Path, images_seen: int):
-    """TensorBoard's writer, or None where it is not installed."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(folder / TENSORBOARD), purge_step=images_seen + 1)

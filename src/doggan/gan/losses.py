@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import torch
-from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from doggan.recipe import TrainRecipe
@@ -25,28 +24,15 @@ class DiscriminatorLoss(NamedTuple):
 class Loss(Protocol):
     """Both losses of one kind.
 
-    `real` and `fake` are images [N, C, H, W] in [-1, 1] with the same `labels` [N] int64. Networks
-    run under autocast here, so logits are brought to fp32 before anything is computed of them.
+    `generator` and `discriminator` are modules; `real` and `fake` are images [N, C, H, W] in
+    [-1, 1] with the same `labels` [N] int64. Networks run under autocast here, so logits are
+    brought to fp32 before anything is computed of them.
     """
 
-    def discriminator_loss(
-        self,
-        generator: nn.Module,
-        discriminator: nn.Module,
-        real: torch.Tensor,
-        fake: torch.Tensor,
-        labels: torch.Tensor,
-    ) -> DiscriminatorLoss:
+    def discriminator_loss(self, generator, discriminator, real, fake, labels) -> DiscriminatorLoss:
         """What the discriminator minimises; `fake` is detached from the generator."""
 
-    def generator_loss(
-        self,
-        generator: nn.Module,
-        discriminator: nn.Module,
-        real: torch.Tensor,
-        fake: torch.Tensor,
-        labels: torch.Tensor,
-    ) -> torch.Tensor:
+    def generator_loss(self, generator, discriminator, real, fake, labels) -> torch.Tensor:
         """What the generator minimises, [] fp32, through `fake`; D's weights want no gradient."""
 
 

@@ -74,8 +74,16 @@ class Monitor:
 
     def check(self, batch_size: int) -> None:
         """Waits for the device; raises NonFiniteLossError where a step has failed."""
-        if self.failed.item():
-            raise self._error(batch_size)
+        if not self.failed.item():
+            return
+        loss_d, loss_g, norm_d, norm_g, *_, images = self._failure.tolist()
+        raise NonFiniteLossError(
+            f"training diverged at step {images / batch_size + 1:,.0f}, after {images:,.0f} "
+            f"images: the discriminator's loss was {loss_d:.4g} and its gradient's norm "
+            f"{norm_d:.4g}, the generator's {loss_g:.4g} and {norm_g:.4g}. That step was not "
+            "taken, and the last checkpoint is kept. Try a lower learning rate, or "
+            "--set train.precision=fp32"
+        )
 
     def row(self, state: TrainingState, batch_size: int, processes: Processes) -> dict:
         """The means since the last interval, over all processes, as a row of the history.
@@ -95,13 +103,3 @@ class Monitor:
             "skipped_steps": state.skipped_steps,
             "memory_bytes": peak_memory_bytes(self._sums.device),
         }
-
-    def _error(self, batch_size: int) -> NonFiniteLossError:
-        loss_d, loss_g, norm_d, norm_g, *_, images = self._failure.tolist()
-        return NonFiniteLossError(
-            f"training diverged at step {images / batch_size + 1:,.0f}, after {images:,.0f} "
-            f"images: the discriminator's loss was {loss_d:.4g} and its gradient's norm "
-            f"{norm_d:.4g}, the generator's {loss_g:.4g} and {norm_g:.4g}. That step was not "
-            "taken, and the last checkpoint is kept. Try a lower learning rate, or "
-            "--set train.precision=fp32"
-        )

@@ -13,7 +13,7 @@ from doggan.gan.history import History, save_curves
 from doggan.gan.pictures import make_grid, save_gif, save_picture
 from doggan.gan.progress import ProgressBar
 from doggan.gan.run_folder import CURVES, ENVIRONMENT, GRIDS, PROGRESS, RECIPE, remove_partials
-from doggan.gan.sampler import labels_in_turn, latents, sample
+from doggan.gan.sampler import latents, sample
 from doggan.gan.state import TrainingState, save_checkpoint
 from doggan.recipe import Recipe, recipe_to_toml
 from doggan.support.deadline import Deadline
@@ -79,8 +79,7 @@ class Recorder:
     def _save(self, state: TrainingState, row: dict | None = None) -> None:
         started = time.perf_counter()
         network = state.ema.network
-        labels = labels_in_turn(SEEDS, network.label_count) if network.conditional else None
-        images = next(sample(network, self._z, labels))
+        images = next(sample(network, self._z))
         grid = make_grid(images, GRID_COLUMNS)
         save_picture(grid, self._folder / GRIDS / f"{state.images_seen:09d}.png")
         save_generator(
@@ -115,11 +114,6 @@ class NoRecorder:
 
     closing_seconds = 0.0
 
-    def show(self, row: dict) -> None:
-        """Shows nothing."""
-
-    def save(self, state: TrainingState, row: dict) -> None:
-        """Saves nothing."""
-
-    def close(self) -> None:
-        """Has nothing to close."""
+    def show(self, row: dict) -> None: ...
+    def save(self, state: TrainingState, row: dict) -> None: ...
+    def close(self) -> None: ...

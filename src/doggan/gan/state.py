@@ -95,19 +95,15 @@ def save_checkpoint(folder: Path, state: TrainingState, recipe: Recipe, set_sha2
     try:
         require_free_space(folder, size)
         with atomic_path(folder / CHECKPOINT) as temporary:
-            _write(content, temporary)
+            try:
+                torch.save(content, temporary)
+            except RuntimeError as error:  # how PyTorch's writer reports a full disk
+                raise OSError(error) from error
     except DogganError as error:
         raise DogganError(
             f"{error}. {folder / CHECKPOINT} takes {format_bytes(size)} beside the previous one, "
             "which is kept: make room, and --resume goes on from it"
         ) from error
-
-
-def _write(content: dict, path: Path) -> None:
-    try:
-        torch.save(content, path)
-    except RuntimeError as error:  # how PyTorch's writer reports a full disk
-        raise DogganError(f"cannot write {path.parent / CHECKPOINT}: {error}") from error
 
 
 def load_checkpoint(folder: Path, state: TrainingState, recipe: Recipe, set_sha256: str) -> None:
@@ -142,7 +138,7 @@ def _read(path: Path) -> dict:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, OSError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(f"{path} is not a readable checkpoint: {reason}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT_VERSION:
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
@@ -153,9 +149,6 @@ def _read(path: Path) -> dict:
 def _tensors(value: object) -> list[torch.Tensor]:
     if isinstance(value, torch.Tensor):
         return [value]
-    values = value.values() if isinstance(value, dict) else value
-    return (
-        [tensor for item in values for tensor in _tensors(item)]
-        if isinstance(value, dict | list | tuple)
-        else []
-    )
+    values = list(value.values()) if isinstance(value, dict) else value
+    nested = values if isinstance(values, list | tuple) else []
+    return [tensor for item in nested for tensor in _tensors(item)]

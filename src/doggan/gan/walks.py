@@ -8,11 +8,10 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 from doggan.gan.networks import Generator
-from doggan.gan.pictures import MAX_GIF_FRAMES, make_grid, save_gif, save_picture
+from doggan.gan.pictures import make_grid, save_gif, save_picture
 from doggan.gan.sampler import sample
 
 NOISE_STEP = 0.1
-GIF_STEPS = MAX_GIF_FRAMES
 
 
 def noise_walk(z: torch.Tensor, first: float, last: float) -> torch.Tensor:

@@ -57,23 +57,19 @@ def fill_in(template: str, contents: bytes, sha256: str) -> str:
 
     bz2 has one implementation; zlib has several, and each compresses to bytes of its own.
     """
+    # Those for the competition's images, read as plain TOML: checking a recipe loads PyTorch.
+    recipes = [
+        f'"{path.stem}"'
+        for path in sorted((_PACKAGE / "recipes").glob("*.toml"))
+        if tomllib.loads(path.read_text("utf-8")).get("data", {}).get("side_px", SIDE_PX) == SIDE_PX
+    ]
     encoded = base64.b64encode(bz2.compress(contents, 9)).decode()
     values = {
         "@VERSION@": doggan.__version__,
-        "@RECIPES@": ", ".join(f'"{name}"' for name in _competition_recipes()),
+        "@RECIPES@": ", ".join(recipes),
         "@SHA256@": sha256,
         "@CONTENTS@": "\n".join(textwrap.wrap(encoded, LINE_LENGTH)),
     }
     for mark, value in values.items():
         template = template.replace(mark, value)
     return template
-
-
-def _competition_recipes() -> list[str]:
-    """The names of the recipes that make images of the competition's size."""
-    # Read as plain TOML: checking a recipe loads PyTorch.
-    return [
-        path.stem
-        for path in sorted((_PACKAGE / "recipes").glob("*.toml"))
-        if tomllib.loads(path.read_text("utf-8")).get("data", {}).get("side_px", SIDE_PX) == SIDE_PX
-    ]
