@@ -143,7 +143,11 @@ def load_recipe(name_or_file: str, overrides: Iterable[str] = ()) -> Recipe:
         key, separator, text = override.partition("=")
         if not separator:
             raise InputError(f"--set {override}: write it like train.batch_size=128")
-        recipe = with_value(recipe, key.strip(), _parse_value(text.strip()))
+        try:
+            value = tomllib.loads(f"value = {text.strip()}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text.strip()  # a bare word, as people type it: data.crop=four
+        recipe = with_value(recipe, key.strip(), value)
     return recipe
 
 
@@ -183,10 +187,8 @@ def with_value(recipe: Recipe, key: str, value: object) -> Recipe:
         names = [f"{section}.{name}" for name in values] if isinstance(values, dict) else [section]
         known += names
     if key not in known:
-        nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
-        hint = (
-            f"the nearest known one is '{nearest[0]}'" if nearest else f"known: {', '.join(known)}"
-        )
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
+        hint = f"the nearest known one is '{near[0]}'" if near else f"known: {', '.join(known)}"
         raise InputError(f"the recipe has no '{key}'; {hint}")
     section, _, name = key.rpartition(".")
     owner = getattr(recipe, section) if section else recipe
@@ -210,10 +212,3 @@ def _recipe_text(name_or_file: str) -> str:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read as a recipe: {error}") from error
-
-
-def _parse_value(text: str) -> object:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text  # a bare word, as people type it: data.crop=four

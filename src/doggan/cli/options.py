@@ -3,6 +3,7 @@
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,11 +42,10 @@ def add_generator(parser: ArgumentParser) -> None:
 def add_recipe(parser: ArgumentParser) -> None:
     """Which recipe, and what to override in it."""
     what = f"{', '.join(recipe_names())}, or a TOML file (default dogs)"
-    parser.add_argument("--recipe", metavar="NAME_OR_FILE", help=what)
+    add = parser.add_argument
+    add("--recipe", metavar="NAME_OR_FILE", help=what)
     what = "override a value, such as train.batch_size=128"
-    parser.add_argument(
-        "--set", metavar="KEY=VALUE", dest="set_values", action="append", default=[], help=what
-    )
+    add("--set", metavar="KEY=VALUE", dest="set_values", action="append", default=[], help=what)
 
 
 def add_training(parser: ArgumentParser) -> None:
@@ -63,9 +63,8 @@ def add_training(parser: ArgumentParser) -> None:
 
 def add_seed(parser: ArgumentParser, default: int | None = None) -> None:
     """Where chance begins; None is the recipe's own."""
-    parser.add_argument(
-        "--seed", type=seed, default=default, help="for whatever is drawn by chance (default 0)"
-    )
+    what = "for whatever is drawn by chance (default 0)"
+    parser.add_argument("--seed", type=seed, default=default, help=what)
 
 
 def add_device(parser: ArgumentParser) -> None:
@@ -86,14 +85,13 @@ def add_judge(parser: ArgumentParser) -> None:
 
 def add_reference(parser: ArgumentParser) -> None:
     """What scores are taken against, by which network, and in which arithmetic."""
+    add = parser.add_argument
     what = "photos (their whole frames, squashed, as Kaggle does) or a built set"
-    parser.add_argument(
-        "--reference", metavar="SOURCE_OR_SET", type=Path, nargs="+", required=True, help=what
-    )
+    add("--reference", metavar="SOURCE_OR_SET", type=Path, nargs="+", required=True, help=what)
     what = "how photos become reference images (default full, Kaggle's)"
-    parser.add_argument("--reference-crop", choices=CROPS, help=what)
+    add("--reference-crop", choices=CROPS, help=what)
     what = "the judge's arithmetic (default auto)"
-    parser.add_argument("--precision", choices=PRECISIONS, default="auto", help=what)
+    add("--precision", choices=PRECISIONS, default="auto", help=what)
     add_judge(parser)
     add_device(parser)
 
@@ -106,20 +104,15 @@ def duration(text: str) -> float:
         raise ArgumentTypeError(str(error)) from error
 
 
-def positive(text: str) -> int:
-    """A whole number of 1 or more."""
-    return _whole_number(text, 1)
-
-
-def seed(text: str) -> int:
-    """A whole number of 0 or more."""
-    return _whole_number(text, 0)
-
-
-def _whole_number(text: str, least: int) -> int:
+def whole_number(least: int, text: str) -> int:
+    """A whole number of `least` or more."""
     if not text.isdecimal() or not least <= int(text) < 2**32:
         raise ArgumentTypeError(f"'{text}' is not a whole number of {least} or more")
     return int(text)
+
+
+positive = partial(whole_number, 1)
+seed = partial(whole_number, 0)
 
 
 def numbers(text: str) -> tuple[float, ...]:

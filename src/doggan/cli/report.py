@@ -13,12 +13,9 @@ EXAMPLE = """doggan report runs/dogs
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "runs", metavar="RUN", type=Path, nargs="+", help="a run folder; up to 8 are compared"
-    )
-    parser.add_argument(
-        "--out", type=Path, help="the page (default: RUN/report.html; of several, report.html)"
-    )
+    add = parser.add_argument
+    add("runs", metavar="RUN", type=Path, nargs="+", help="a run folder; up to 8 are compared")
+    add("--out", type=Path, help="the page (default: RUN/report.html; of several, report.html)")
 
 
 def run(args: Namespace, say: Say) -> Outcome:

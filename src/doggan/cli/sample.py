@@ -25,9 +25,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_walk = parser.add_mutually_exclusive_group().add_argument
     what = "a row a seed, its z scaled from FROM to TO in steps of 0.1"
     add_walk("--noise", metavar="FROM:TO", type=noise_range, help=what)
-    add_walk(
-        "--interpolate", action="store_true", help="a row a seed, its z turned into the next seed's"
-    )
+    what = "a row a seed, its z turned into the next seed's"
+    add_walk("--interpolate", action="store_true", help=what)
 
 
 def run(args: Namespace, say: Say) -> Outcome:

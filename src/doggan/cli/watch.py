@@ -9,9 +9,8 @@ EXAMPLE = "doggan watch runs/dogs"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "run_folder", metavar="RUN", type=Path, help="the folder of a run, going on or ended"
-    )
+    what = "the folder of a run, going on or ended"
+    parser.add_argument("run_folder", metavar="RUN", type=Path, help=what)
 
 
 def run(args: Namespace, say: Say) -> Outcome:

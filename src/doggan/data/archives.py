@@ -75,7 +75,11 @@ def open_files(paths: list[Path]) -> Files:
 
 def _entries_of(path: Path) -> Entries:
     if path.is_dir():
-        entries = _folder_entries(path)
+        entries: Entries = {
+            item.relative_to(path).as_posix(): (item.stat().st_size, item.read_bytes)
+            for item in path.rglob("*")
+            if item.is_file() and not item.is_symlink()
+        }
         for item in sorted(path.iterdir()):
             if item.suffix in ARCHIVE_SUFFIXES:
                 entries = _entries_of(item) | entries
@@ -87,14 +91,6 @@ def _entries_of(path: Path) -> Entries:
     if path.suffix == ".tar" or tarfile.is_tarfile(path):
         return _tar_entries(path)
     raise InputError(f"{path} is neither a folder, a zip nor a tar of photos")
-
-
-def _folder_entries(folder: Path) -> Entries:
-    return {
-        path.relative_to(folder).as_posix(): (path.stat().st_size, path.read_bytes)
-        for path in folder.rglob("*")
-        if path.is_file() and not path.is_symlink()
-    }
 
 
 def _zip_entries(path: Path) -> Entries:

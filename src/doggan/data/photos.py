@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from doggan.data.archives import UnreadableFileError
 from doggan.data.crops import CROPS, WHOLE_FRAME, Size, Window
@@ -20,7 +20,6 @@ import albumentations as A
 
 MAX_PHOTO_PIXELS = 100_000_000
 NO_LABEL = "unlabelled"  # of images that lie in no folder of their own
-_EXIF_ORIENTATION = 0x0112
 
 
 class UnusableBoxError(Exception):
@@ -69,7 +68,7 @@ def decode_photo(data: bytes) -> tuple[Image.Image, int]:
         with Image.open(io.BytesIO(data)) as photo:
             if photo.width * photo.height > MAX_PHOTO_PIXELS:
                 raise UnreadableFileError(f"{photo.width}x{photo.height} pixels are too many")
-            orientation = photo.getexif().get(_EXIF_ORIENTATION, 1)
+            orientation = photo.getexif().get(ExifTags.Base.Orientation, 1)
             return _to_rgb(ImageOps.exif_transpose(photo)), orientation
     # Pillow's decoders raise far more than OSError on damaged files.
     except Exception as error:
@@ -122,9 +121,7 @@ def squash(images: Iterable[np.ndarray], side: int) -> np.ndarray:
 
     Lanczos with antialiasing, the filter that the competition's reference was made with.
     """
-    squares = [
-        Image.fromarray(image).resize((side, side), Image.Resampling.LANCZOS) for image in images
-    ]
+    squares = [Image.fromarray(image).resize((side, side), Image.LANCZOS) for image in images]
     return np.stack([np.asarray(image) for image in squares])
 
 

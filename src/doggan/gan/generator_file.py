@@ -43,9 +43,7 @@ def save_generator(
 
     Of a conditional generator also the names of its labels, of which none may be missing.
     """
-    tensors = {
-        name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
-    }
+    tensors = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
     metadata = {
         "format": FORMAT,
         "recipe": recipe_to_toml(recipe),

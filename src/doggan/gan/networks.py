@@ -108,7 +108,7 @@ def _dcgan(
     recipe: NetworksRecipe, side: int, channels: int, label_count: int
 ) -> tuple[Generator, Discriminator]:
     planes, doublings = recipe.discriminator_width, _doublings(side)
-    generator = Generator(recipe, side, channels, label_count, _dcgan_generator)
+    generator = Generator(recipe, side, channels, label_count, _dcgan_layers)
     # Strided convolutions to a small map; batch norm on all but the first.
     features = [nn.Conv2d(channels, planes, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
     for _ in range(doublings - 1):
@@ -121,9 +121,7 @@ def _dcgan(
     return generator.apply(_initialise), discriminator.apply(_initialise)
 
 
-def _dcgan_generator(
-    recipe: NetworksRecipe, inputs: int, side: int, channels: int
-) -> list[nn.Module]:
+def _dcgan_layers(recipe: NetworksRecipe, inputs: int, side: int, channels: int) -> list[nn.Module]:
     """A small map from z, then layers that double it, batch norm and ReLU between.
 
     Where no doubling leads to `side`, the result is larger by a few pixels, to be cropped.
@@ -155,7 +153,7 @@ def _nearest(planes: int, planes_out: int, bias: bool) -> list[nn.Module]:
 def _dense(
     recipe: NetworksRecipe, side: int, channels: int, label_count: int
 ) -> tuple[Generator, Discriminator]:
-    generator = Generator(recipe, side, channels, label_count, _dense_generator)
+    generator = Generator(recipe, side, channels, label_count, _dense_layers)
     # Three hidden layers, each half as wide as the one before.
     features, inputs = [nn.Flatten()], channels * side**2
     for units in (recipe.discriminator_width << power for power in (2, 1, 0)):
@@ -164,9 +162,7 @@ def _dense(
     return generator, Discriminator(recipe, label_count, features, inputs, nn.Linear(inputs, 1))
 
 
-def _dense_generator(
-    recipe: NetworksRecipe, inputs: int, side: int, channels: int
-) -> list[nn.Module]:
+def _dense_layers(recipe: NetworksRecipe, inputs: int, side: int, channels: int) -> list[nn.Module]:
     """Three hidden layers, each twice as wide as the one before, batch norm and leaky ReLU between.
 
     Without batch norm most digits were missing after 1,700 steps on MNIST.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from doggan.gan.losses import Loss
 from doggan.gan.monitor import Monitor, StepResult
@@ -24,9 +24,7 @@ class Steps:
     monitor: Monitor
     precision: str
 
-    def train_discriminator(
-        self, real: torch.Tensor, fake: torch.Tensor, labels: torch.Tensor
-    ) -> StepResult:
+    def train_discriminator(self, real: Tensor, fake: Tensor, labels: Tensor) -> StepResult:
         """A step on [N, C, H, W] real and fake images in [-1, 1] of the same labels [N]."""
         networks = (self.state.generator, self.discriminator)
         with autocast(real.device, self.precision):
@@ -36,9 +34,7 @@ class Steps:
         accuracy = ((found.real_logits > 0).float().mean(), (found.fake_logits < 0).float().mean())
         return StepResult(loss=found.loss.detach(), grad_norm=norm, accuracy=accuracy)
 
-    def train_generator(
-        self, real: torch.Tensor, fake: torch.Tensor, labels: torch.Tensor
-    ) -> StepResult:
+    def train_generator(self, real: Tensor, fake: Tensor, labels: Tensor) -> StepResult:
         """A step through the discriminator's view of the [N, C, H, W] fakes."""
         state = self.state
         # The discriminator's own gradients would only be thrown away.
@@ -51,9 +47,7 @@ class Steps:
         state.discriminator.requires_grad_(True)
         return StepResult(loss=loss.detach(), grad_norm=norm)
 
-    def _update(
-        self, network: nn.Module, optimizer: torch.optim.Optimizer, loss: torch.Tensor
-    ) -> torch.Tensor:
+    def _update(self, network: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor) -> Tensor:
         """Updates the network unless the loss or its gradient is not finite; returns the norm."""
         scaler = self.state.scaler
         optimizer.zero_grad(set_to_none=True)

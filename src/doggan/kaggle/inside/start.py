@@ -153,12 +153,11 @@ def choose_judge(roots: list[Path], log: Callable[[str], None]) -> tuple[str, Pa
 
 def _log_versions(log: Log) -> None:
     log(f"doggan {doggan.__version__}, from {Path(doggan.__file__).parent}")
-    versions = dict.fromkeys(PACKAGES, "missing")
+    versions = {"Python": platform.python_version()} | dict.fromkeys(PACKAGES, "missing")
     for name in PACKAGES:
         with suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
-    found = ", ".join(f"{name} {version}" for name, version in versions.items())
-    log(f"Python {platform.python_version()}, {found}")
+    log(", ".join(f"{name} {version}" for name, version in versions.items()))
 
 
 def _log_gpus(log: Log) -> None:
@@ -208,8 +207,7 @@ def _deliver(folder: Path, only_zip: bool, log: Log) -> None:
     from doggan.submission import check_submission
 
     output = output_folder()
-    names = (ZIP,) if only_zip else (ZIP, SCORECARD, GRID, *GENERATORS)
-    for name in names:
+    for name in (ZIP,) if only_zip else (ZIP, SCORECARD, GRID, *GENERATORS):
         if (folder / name).exists():
             write_bytes(output / name, (folder / name).read_bytes())
             log(f"Output: {output / name} ({format_bytes((output / name).stat().st_size)})")
