@@ -91,11 +91,14 @@ def load_generator(run_or_file: Path, device: str = "auto") -> tuple[Generator, 
 
 def save_tensors(folder: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> Path:
     """Writes `generator.safetensors`, or `generator.pt` without safetensors; returns its path."""
-    safetensors = _import_safetensors()
-    path, other = (folder / name for name in (GENERATORS if safetensors else GENERATORS[::-1]))
+    try:
+        from safetensors.torch import save_file
+    except ImportError:
+        save_file = None
+    path, other = (folder / name for name in (GENERATORS if save_file else GENERATORS[::-1]))
     with atomic_path(path) as temporary:
-        if safetensors:
-            safetensors.torch.save_file(tensors, temporary, metadata)
+        if save_file:
+            save_file(tensors, temporary, metadata)
         else:
             torch.save({"metadata": metadata, "tensors": tensors}, temporary)
     other.unlink(missing_ok=True)  # it would be of an earlier state
@@ -107,32 +110,24 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
 
     Raises ValueError where it is damaged or foreign, or needs safetensors and that is missing.
     """
-    safetensors = _import_safetensors()
-    if path.suffix != ".pt" and not safetensors:
-        raise ValueError("safetensors is missing; install it with: pip install safetensors")
     try:
-        if path.suffix != ".pt":
-            with safetensors.safe_open(path, framework="pt") as file:
+        if path.suffix == ".pt":
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            tensors, metadata = content["tensors"], content["metadata"]
+        else:
+            from safetensors import safe_open
+
+            with safe_open(path, framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                return tensors, file.metadata() or {}
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        tensors, metadata = content["tensors"], content["metadata"]
-        whole = all(map(torch.is_tensor, tensors.values())) and all(
-            isinstance(value, str) for value in metadata.values()
-        )
+                metadata = file.metadata() or {}
+        texts = all(isinstance(value, str) for value in metadata.values())
+        if not texts or not all(map(torch.is_tensor, tensors.values())):
+            raise ValueError("it holds something other than tensors and text about them")
+    except ImportError as error:
+        reason = "safetensors is missing; install it with: pip install safetensors"
+        raise ValueError(reason) from error
     # A torn or foreign file fails in whatever part of the unpickler meets it.
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(reason) from error
-    if not whole:
-        raise ValueError("it holds something other than tensors and text about them")
     return tensors, metadata
-
-
-def _import_safetensors():
-    """The library, or None where it is missing."""
-    try:
-        import safetensors.torch
-    except ImportError:
-        return None
-    return safetensors

@@ -88,8 +88,7 @@ class Recorder:
         # The history comes before the checkpoint: rows beyond a checkpoint are dropped on resume.
         if row:
             row["diversity"] = float(images.std(axis=0).mean())
-            pixels = np.asarray(grid)
-            self.history.append(row, pixels if pixels.ndim == 3 else pixels[:, :, None])
+            self.history.append(row, np.atleast_3d(grid))
         save_checkpoint(self._folder, state, self._recipe, self._imageset.sha256)
         self._save_seconds = max(self._save_seconds, time.perf_counter() - started)
 
