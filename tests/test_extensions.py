@@ -185,3 +185,18 @@ def test_an_unknown_command_names_the_nearest(bark, capsys):
     assert stop.value.code == 2
     assert "the command is 'bakr'; expected one of fetch" in (words := capsys.readouterr().err)
     assert "the nearest is 'bark'" in words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "nearest"),
+    [
+        (["build", "x", "--out", "y", "--crop", "sqare"], "square"),
+        (["score", "x", "--reference", "y", "--reference-crop", "ful"], "full"),
+        (["demo", "--judge", "inceptionn"], "inception"),
+    ],
+)
+def test_an_option_names_the_nearest_entry_of_its_table(arguments, nearest, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert f"the nearest is '{nearest}'" in capsys.readouterr().err

@@ -68,6 +68,8 @@ def test_a_wrong_value_is_named_with_what_was_expected(override, message):
 def test_a_wrong_name_or_file_is_said(tmp_path):
     with pytest.raises(InputError, match=r"neither a recipe .*dogs.* nor a TOML file"):
         load_recipe("cats")
+    with pytest.raises(InputError, match="nor a TOML file; the nearest is 'dogs'"):
+        load_recipe("dgos")
     (tmp_path / "bad.toml").write_text("[train\n")
     with pytest.raises(InputError, match="not valid TOML"):
         load_recipe(str(tmp_path / "bad.toml"))

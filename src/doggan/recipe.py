@@ -205,8 +205,11 @@ def _recipe_text(name_or_file: str) -> str:
     packaged = name_or_file in recipe_names()
     path = _RECIPES / f"{name_or_file}.toml" if packaged else Path(name_or_file)
     if not path.is_file():
+        near = difflib.get_close_matches(name_or_file, recipe_names(), n=1)
+        hint = f"; the nearest is '{near[0]}'" if near else ""
         raise InputError(
             f"'{name_or_file}' is neither a recipe ({', '.join(recipe_names())}) nor a TOML file"
+            + hint
         )
     try:
         return path.read_text("utf-8")

@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 from pathlib import Path
 
-from doggan.cli.options import Outcome, Say, add_recipe, add_sources, positive
+from doggan.cli.options import Outcome, Say, add_name, add_recipe, add_sources, positive
 from doggan.data.crops import CROPS
 from doggan.recipe import load_recipe
 from doggan.support.errors import InputError
@@ -18,7 +18,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_sources(parser)
     add = parser.add_argument
     add("--out", type=Path, required=True, help="the folder of the built set")
-    add("--crop", choices=CROPS, help="how a box becomes a square (default: the recipe's, square)")
+    what = "how a box becomes a square (default: the recipe's, square)"
+    add_name(parser, "--crop", CROPS, what)
     what = "pixels, 16 to 128 (default: the recipe's; 64, or 28 of idx files)"
     add("--side", type=positive, help=what)
     what = "first download these idx files into SOURCE, a folder"

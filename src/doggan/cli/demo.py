@@ -20,7 +20,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--time-limit", type=duration, default=duration("6m"), help=what)
     add("--photos", type=positive, default=400, help="how many (default 400)")
     add("--count", type=positive, help="images in the zip (default 10,000)")
-    add("--judge", choices=("auto", *JUDGES), default="auto", help="see doggan score --help")
+    names = ("auto", *JUDGES)
+    options.add_name(parser, "--judge", names, "see doggan score --help", default="auto")
     options.add_seed(parser)
     options.add_device(parser)
 

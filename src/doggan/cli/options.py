@@ -1,7 +1,7 @@
 """What several commands share: options, the types of what people type, and what follows them."""
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from doggan.recipe import Recipe, load_recipe, recipe_names, recipe_to_toml
 from doggan.scoring.judges import JUDGES, PRECISIONS
 from doggan.support.deadline import parse_duration
 from doggan.support.errors import InputError
+from doggan.support.tables import choose
 
 if TYPE_CHECKING:
     from doggan.pipeline import CompetitionResult
@@ -79,7 +80,7 @@ def add_judge(parser: ArgumentParser) -> None:
         "the network that looks; only inception compares with Kaggle's board "
         "(default auto: inception if its weights can be had)"
     )
-    parser.add_argument("--judge", choices=("auto", *JUDGES), default="auto", help=what)
+    add_name(parser, "--judge", ("auto", *JUDGES), what, default="auto")
     parser.add_argument("--weights", metavar="FILE", type=Path, help="inception's weights")
 
 
@@ -89,11 +90,27 @@ def add_reference(parser: ArgumentParser) -> None:
     what = "photos (their whole frames, squashed, as Kaggle does) or a built set"
     add("--reference", metavar="SOURCE_OR_SET", type=Path, nargs="+", required=True, help=what)
     what = "how photos become reference images (default full, Kaggle's)"
-    add("--reference-crop", choices=CROPS, help=what)
+    add_name(parser, "--reference-crop", CROPS, what)
     what = "the judge's arithmetic (default auto)"
     add("--precision", choices=PRECISIONS, default="auto", help=what)
     add_judge(parser)
     add_device(parser)
+
+
+def add_name(
+    parser: ArgumentParser, flag: str, names: Iterable[str], what: str, default: str | None = None
+) -> None:
+    """A name from a table; an unknown one is refused with the known ones and the nearest."""
+
+    def known(text: str) -> str:
+        try:
+            choose(dict.fromkeys(names), text, "it")
+        except InputError as error:
+            raise ArgumentTypeError(str(error)) from error
+        return text
+
+    shown = f"{{{','.join(names)}}}"
+    parser.add_argument(flag, type=known, metavar=shown, default=default, help=what)
 
 
 def duration(text: str) -> float:
