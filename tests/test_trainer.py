@@ -14,7 +14,7 @@ from doggan.data.imageset import ImageSet
 from doggan.gan import state as checkpoint
 from doggan.gan import trainer
 from doggan.gan.generator_file import load_generator
-from doggan.gan.losses import BinaryCrossEntropy
+from doggan.gan.losses import LOSSES, BinaryCrossEntropy
 from doggan.gan.monitor import NonFiniteLossError
 from doggan.gan.recorder import Recorder
 from doggan.gan.sampler import sample_seeds
@@ -257,7 +257,8 @@ def test_a_generator_that_is_none_is_refused(tiny_set, tiny_recipe, tmp_path):
 
 
 @pytest.mark.slow
-def test_training_learns_the_colour_of_its_images(tmp_path):
+@pytest.mark.parametrize("loss", LOSSES)
+def test_training_learns_the_colour_of_its_images(tmp_path, loss):
     # Orange images of side 16: the mean of what is generated must approach theirs.
     random = np.random.default_rng(0)
     images = np.array([220, 120, 20]) + random.integers(-20, 20, (64, 16, 16, 3))
@@ -276,6 +277,7 @@ def test_training_learns_the_colour_of_its_images(tmp_path):
             "train.batch_size=16",
             "train.images=8000",
             "train.ema_half_life_images=200",
+            f"train.loss={loss}",
         ],
     )
     train(imageset, tmp_path / "run", recipe)

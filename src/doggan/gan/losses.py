@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import binary_cross_entropy_with_logits, relu
 
 from doggan.recipe import TrainRecipe
 
@@ -56,8 +56,52 @@ class BinaryCrossEntropy:
         return _towards(1.0, discriminator(fake, labels).float())
 
 
+class Hinge:
+    """The hinge loss of Lim & Ye 2017 (arXiv:1705.02894): no gradient past a margin of 1."""
+
+    def __init__(self, recipe: TrainRecipe):
+        pass
+
+    def discriminator_loss(self, generator, discriminator, real, fake, labels):
+        real_logits = discriminator(real, labels).float()
+        fake_logits = discriminator(fake, labels).float()
+        loss = relu(1 - real_logits).mean() + relu(1 + fake_logits).mean()
+        return DiscriminatorLoss(loss, real_logits, fake_logits)
+
+    def generator_loss(self, generator, discriminator, real, fake, labels):
+        return -discriminator(fake, labels).float().mean()
+
+
+class RelativisticLeastSquares:
+    """RaLSGAN (Jolicoeur-Martineau 2018, arXiv:1807.00734): each logit against the other half's
+    mean, 1 above it for what is to look more real, and 1 below it for the rest."""
+
+    def __init__(self, recipe: TrainRecipe):
+        pass
+
+    def discriminator_loss(self, generator, discriminator, real, fake, labels):
+        real_logits = discriminator(real, labels).float()
+        fake_logits = discriminator(fake, labels).float()
+        return DiscriminatorLoss(_above(real_logits, fake_logits), real_logits, fake_logits)
+
+    def generator_loss(self, generator, discriminator, real, fake, labels):
+        real_logits = discriminator(real, labels).float()
+        return _above(discriminator(fake, labels).float(), real_logits)
+
+
 def _towards(label: float, logits: torch.Tensor) -> torch.Tensor:
     return binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
 
 
-LOSSES: dict[str, Callable[[TrainRecipe], Loss]] = {"bce": BinaryCrossEntropy}
+def _above(upper: torch.Tensor, lower: torch.Tensor) -> torch.Tensor:
+    """Least squares of `upper` towards 1 above the mean of `lower`, and of `lower` 1 below."""
+    above = (upper - lower.mean() - 1).square().mean()
+    return above + (lower - upper.mean() + 1).square().mean()
+
+
+# Name -> what makes the loss of the recipe's training section.
+LOSSES: dict[str, Callable[[TrainRecipe], Loss]] = {
+    "bce": BinaryCrossEntropy,
+    "hinge": Hinge,
+    "rals": RelativisticLeastSquares,
+}
