@@ -16,3 +16,4 @@ REFERENCE_PHOTOS = (PHOTOS, PHOTOS + 1)
 # an annotation is <wnid-breed>/<photo id>, and a photo <photo id>.jpg.
 KAGGLE_FOLDERS = ("all-dogs", "annotation")
 STANFORD_FOLDERS = ("Images", "Annotation")
+ANNOTATION_FOLDER = "annotation"  # of both, in lower case

@@ -220,15 +220,16 @@ def _write_zip(job: Job) -> tuple[np.ndarray, SubmissionCheck]:
     truncation, count = job.recipe.submission.truncation, job.recipe.submission.count
     first = np.concatenate(list(sample_seeds(generator, SEEDS, truncation)))
     save_picture(make_grid(first, GRID_COLUMNS), job.folder / run_folder.GRID)
-    batches = []
+    images = np.empty((count, SIDE_PX, SIDE_PX, 3), np.uint8)
 
     def keep() -> Iterator[np.ndarray]:
+        start = 0
         for batch in sample_seeds(generator, range(count), truncation):
-            batches.append(batch)
+            images[start : start + len(batch)] = batch
+            start += len(batch)
             yield batch
 
-    check = write_submission(keep(), job.folder / run_folder.ZIP, count=count)
-    return np.concatenate(batches), check
+    return images, write_submission(keep(), job.folder / run_folder.ZIP, count=count)
 
 
 def _score(job: Job, plan: ScoringPlan, images: np.ndarray) -> Scorecard:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from doggan.competition import ANNOTATION_FOLDER
 from doggan.data.archives import Source, UnreadableFileError, open_files
 from doggan.support.errors import InputError
 
@@ -146,7 +147,7 @@ def _number(element: ET.Element | None) -> float | None:
 
 def _is_annotation(name: str) -> bool:
     path = PurePosixPath(name)
-    inside = len(path.parts) >= 3 and path.parts[-3].lower() == "annotation"
+    inside = len(path.parts) >= 3 and path.parts[-3].lower() == ANNOTATION_FOLDER
     return inside and path.suffix.lower() in ("", ".xml")
 
 

@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from doggan.competition import RULES_URL, SLUG
+from doggan.competition import KAGGLE_FOLDERS, RULES_URL, SLUG
 from doggan.data.fetch import FetchedFile, check_member, fetched
 from doggan.kaggle.client import client_errors, connect
 from doggan.kaggle.credentials import require_credentials
@@ -68,7 +68,7 @@ def _check_zip(path: Path) -> None:
         raise DogganError(f"{path} is not a readable zip ({error})") from error
     if damaged:
         raise DogganError(f"{path} is damaged at {damaged!r}")
-    if missing := {"all-dogs", "annotation"} - tops:
+    if missing := set(KAGGLE_FOLDERS) - tops:
         raise DogganError(f"{path} has no folder {' and no folder '.join(sorted(missing))}")
 
 

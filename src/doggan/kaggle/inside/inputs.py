@@ -9,7 +9,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from doggan.competition import KAGGLE_FOLDERS, STANFORD_FOLDERS
+from doggan.competition import ANNOTATION_FOLDER, KAGGLE_FOLDERS, STANFORD_FOLDERS
 from doggan.data.archives import ARCHIVE_SUFFIXES, open_files
 from doggan.data.stanford import PHOTO_SUFFIXES, names_annotated_photos
 from doggan.support.errors import InputError
@@ -18,7 +18,6 @@ from doggan.support.files import is_file_of
 ROOTS = ("/kaggle/input", "../input")
 MAX_DEPTH = 8  # models/<owner>/<model>/<framework>/<variation>/<version>/ and two of its own
 _LISTED = 12
-_, ANNOTATION = KAGGLE_FOLDERS  # Stanford's too, in lower case
 
 Files = dict[Path, list[str]]  # folder -> the names of the files that lie directly in it
 
@@ -38,7 +37,7 @@ def find_photos(roots: list[Path]) -> Path:
     files = _walk(roots)
     # What holds archives or a folder of annotations, and all above it up to a root.
     starts = [top for top in files if any(name.endswith(ARCHIVE_SUFFIXES) for name in files[top])]
-    starts += [folder.parent for folder in files if folder.name.lower() == ANNOTATION]
+    starts += [folder.parent for folder in files if folder.name.lower() == ANNOTATION_FOLDER]
     beyond = {folder for root in roots for folder in root.resolve().parents}
     candidates = {top for start in starts for top in (start, *start.parents)} - beyond
     tops = [top for top in candidates if names_annotated_photos(_names(top, files))]

@@ -105,7 +105,7 @@ def _compete(settings: Settings, folder: Path, log: Log) -> None:
     log(f"Time: {format_duration(deadline.seconds)}{trial}; output: {output_folder()}")
     log(f"Recipe: {settings.recipe}\n{recipe_to_toml(recipe)}")
 
-    # What follows loads PyTorch, which takes a while.
+    # What follows loads all that trains and scores, which takes a while.
     from doggan.pipeline import Job, run_competition
 
     _log_gpus(log)
