@@ -36,7 +36,7 @@ def weights(folder):
     content = torch.load(folder / "checkpoint.pt", weights_only=True)
     return {
         f"{part}.{name}": value
-        for part in ("generator", "discriminator", "ema")
+        for part in ("generator", "discriminator", "emas")
         for name, value in content[part].items()
         if "running" not in name
     }
@@ -140,8 +140,8 @@ def test_a_signal_to_torchrun_ends_all_processes_cleanly(tiny_set, tmp_path, num
 
 
 def test_all_stop_at_the_first_reason():
-    assert Processes().agree("time limit") == "time limit"
-    assert Processes().agree("") == ""
+    assert Processes().agree("time limit", 0.5) == ("time limit", 0.5)
+    assert Processes().agree("", 0.5) == ("", 0.5)
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused():

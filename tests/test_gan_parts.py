@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from doggan.gan.ema import EMA, WARM_UP
+from doggan.gan.ema import EMA
 from doggan.gan.losses import LOSSES, BinaryCrossEntropy
 from doggan.gan.networks import ARCHITECTURES, UPSAMPLINGS, make_networks
 from doggan.gan.pictures import MAX_GIF_FRAMES, make_grid, save_gif, save_picture
@@ -194,7 +194,7 @@ def linear(value):
 
 def test_the_ema_halves_its_distance_every_half_life_whatever_the_batch():
     for batch in (10, 25):
-        ema = EMA(linear(0.0), half_life_images=100)
+        ema = EMA(linear(0.0), 0.05, most_images=100)
         target = linear(1.0)
         for _ in range(300 // batch):
             ema.update(target, batch, images_seen=1_000_000)
@@ -202,10 +202,10 @@ def test_the_ema_halves_its_distance_every_half_life_whatever_the_batch():
 
 
 def test_the_ema_warms_up_and_copies_buffers():
-    ema = EMA(linear(0.0), half_life_images=1000)
-    assert ema.decay(10, images_seen=200) == 0.5 ** (10 / (WARM_UP * 200))
+    ema = EMA(linear(0.0), 0.05, most_images=1000)
+    assert ema.decay(10, images_seen=200) == 0.5 ** (10 / (0.05 * 200))
     assert ema.decay(10, images_seen=10**6) == 0.5 ** (10 / 1000)
-    assert EMA(linear(0.0), half_life_images=0).decay(10, images_seen=10**6) == 0
+    assert EMA(linear(0.0), 0.05, most_images=0).decay(10, images_seen=10**6) == 0
     target = linear(1.0)
     target[1].running_mean.fill_(3.0)
     ema.update(target, 10, images_seen=10**6)

@@ -30,7 +30,7 @@ def take_steps(monitor, steps, *, scaled=False):
         d_step, g_step = result(loss_d, norm_d, 0.5, 1.0), result(loss_g, norm_g)
         monitor.guard(d_step.loss, d_step.grad_norm, scaled=scaled)
         monitor.guard(g_step.loss, g_step.grad_norm, scaled=scaled)
-        monitor.add(8 * place, d_step, g_step)
+        monitor.add(8 * place, place, d_step, g_step)
 
 
 @pytest.fixture
@@ -41,10 +41,10 @@ def state(tiny_set, tiny_recipe) -> TrainingState:
 def test_means_are_those_of_the_steps_since_the_last_interval(state):
     monitor = Monitor(CPU)
     take_steps(monitor, [(9.0, 9.0, 9.0, 9.0)])
-    monitor.start_interval(seconds=3.0)
+    monitor.start_interval(images_seen=8, seconds=3.0)
     take_steps(monitor, [(1.0, 2.0, 3.0, 4.0), (2.0, 6.0, 5.0, 4.0), (3.0, 1.0, 1.0, 4.0)])
     state.images_seen, state.seconds = 32, 5.0
-    row = monitor.row(state, 8, Processes())
+    row = monitor.row(state, Processes())
     assert (row["loss_d"], row["grad_norm_d"], row["loss_g"], row["grad_norm_g"]) == (2, 3, 3, 4)
     assert (row["accuracy_real"], row["accuracy_fake"]) == (0.5, 1.0)
     assert row["images_per_second"] == 3 * 8 / (5.0 - 3.0)
@@ -60,7 +60,7 @@ def test_the_first_failed_step_is_named_with_its_values(state, bad, place):
     steps[3] = [math.nan] * 4  # what follows from it is not what is told
     take_steps(monitor, steps)
     with pytest.raises(NonFiniteLossError) as error:
-        monitor.row(state, 8, Processes())
+        monitor.row(state, Processes())
     values = [f"{value:.4g}" for value in steps[2]]
     assert "at step 3, after 16 images" in str(error.value)
     assert f"loss was {values[0]} and its gradient's norm {values[1]}" in str(error.value)
@@ -71,19 +71,19 @@ def test_under_a_scale_an_overflow_is_skipped_and_counted(state):
     monitor = Monitor(CPU)
     steps = [(1.0, math.inf, 3.0, 4.0), (2.0, 1.0, 3.0, math.nan), (3.0, 2.0, 3.0, 5.0)]
     take_steps(monitor, steps, scaled=True)
-    state.seconds = 1.0
-    row = monitor.row(state, 8, Processes())
+    state.images_seen, state.seconds = 24, 1.0
+    row = monitor.row(state, Processes())
     assert row["skipped_steps"] == state.skipped_steps == 2
     assert row["loss_d"] == 2.0
     assert (row["grad_norm_d"], row["grad_norm_g"]) == (1.0, 3.0)  # a skipped step has no norm
-    assert monitor.row(state, 8, Processes())["skipped_steps"] == 2  # counted once
+    assert monitor.row(state, Processes())["skipped_steps"] == 2  # counted once
 
 
 def test_under_a_scale_a_loss_that_is_no_number_is_a_failure(state):
     monitor = Monitor(CPU)
     take_steps(monitor, [(1.0, 2.0, math.nan, math.nan)], scaled=True)
     with pytest.raises(NonFiniteLossError, match="at step 1, after 0 images"):
-        monitor.row(state, 8, Processes())
+        monitor.row(state, Processes())
 
 
 def _flat(value):
@@ -148,7 +148,7 @@ def test_from_a_step_that_is_not_finite_on_nothing_changes(
     if network == "generator":  # whose own weights stayed, while D had stepped before it
         assert all(map(torch.equal, before[:own], at_failure[:own]))
     with pytest.raises(NonFiniteLossError):
-        monitor.row(state, 8, Processes())
+        monitor.row(state, Processes())
 
 
 class _Explode(torch.autograd.Function):
@@ -179,7 +179,7 @@ def test_the_ema_a_user_gets_never_saw_a_failed_step(tiny_set, tiny_recipe, tmp_
     with pytest.raises(NonFiniteLossError, match="at step 6"):
         trainer.train(tiny_set, tmp_path / "run", tiny_recipe)
     emas = [
-        torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["ema"]
+        torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["emas"]
         for name in ("straight", "run")
     ]
     assert all(torch.equal(emas[0][key], emas[1][key]) for key in emas[0])

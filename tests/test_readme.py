@@ -1,5 +1,6 @@
 """The READMEs: short enough, every link leads somewhere, and what they say of doggan is so."""
 
+import json
 import pkgutil
 import re
 import shlex
@@ -66,12 +67,14 @@ def test_the_blocks_hold_a_command_for_each_stage():
 
 
 def test_the_recipes_keys_and_defaults_are_those_of_the_code():
-    rows = re.findall(r"^\| `([\w.]+)` \| `([^`]+)` \|", README, re.MULTILINE)
+    page = (ROOT / "src" / "doggan" / "recipes" / "README.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([\w.]+)` \| `([^`]+)` \|", page, re.MULTILINE)
     shown = {key: tomllib.loads(f"value = {value}")["value"] for key, value in rows}
     default = {}
     for name, value in asdict(Recipe()).items():
         section = value.items() if isinstance(value, dict) else ()
         default |= {f"{name}.{key}": inner for key, inner in section} or {name: value}
+    default = json.loads(json.dumps(default))  # a recipe's tuples are TOML's lists
     assert shown == default
     assert list(shown) == list(default)
     assert {key: type(value) for key, value in shown.items()} == {

@@ -32,6 +32,9 @@ def test_overrides_reach_their_place_with_their_type():
     assert recipe.train.flip is False
     assert recipe.train.beta1 == 0.0
     assert isinstance(recipe.train.beta1, float)
+    recipe = load_recipe("dogs", ["train.ema_parts=[0.05, 1]"])
+    assert recipe.train.ema_parts == (0.05, 1.0)
+    assert recipe_from_toml(recipe_to_toml(recipe), "text") == recipe
 
 
 def test_a_file_is_a_recipe_and_what_it_leaves_out_keeps_its_default(tmp_path):
@@ -56,6 +59,11 @@ def test_a_file_is_a_recipe_and_what_it_leaves_out_keeps_its_default(tmp_path):
         ("networks.architecture=vit", "expected one of dcgan, dense"),
         ("networks.upsampling=cubic", "expected one of transposed, nearest"),
         ("networks.conditional=1", "must be a true or false; found 1"),
+        ("train.ema_parts=0.1", "must be a list of numbers; found 0.1"),
+        ("train.ema_parts=['a']", "must be a list of numbers"),
+        ("train.ema_parts=[]", "expected one to five numbers from 0 to 1"),
+        ("train.ema_parts=[0.1, 2]", "expected one to five numbers from 0 to 1"),
+        ("train.cooldown=1.5", "expected 0 to 1"),
         ("train.images", "write it like train.batch_size=128"),
         ("train.real_label=0.2", "expected 0.5 to 1"),
     ],

@@ -218,7 +218,7 @@ def test_a_checkpoint_that_is_none_is_refused(tiny_set, tiny_recipe, tmp_path, m
     refused("not a readable checkpoint")
     assert not (tmp_path / "exploded").exists()
     torch.save(content | {"format": 99}, path)
-    refused("has format 99; this version reads 1")
+    refused("has format 99; this version reads 2")
     torch.save([1], path)
     refused("has format 'list'")
     torch.save(content | {"generator": {}}, path)

@@ -54,7 +54,9 @@ def time_loop(
     )
     if "in memory" in changes:
         stream = Batches(imageset, options, seed=0, device=device)
-        batches = (stream.at(position)[0] for position in range(0, 10**9, options.batch_size))
+        batches = (
+            stream.at(place, options.batch_size)[0] for place in range(0, 10**9, options.batch_size)
+        )
     else:
         batches = _load_photos(photos, options.batch_size, device)
     precision = choose_precision("auto", device) if "bf16" in changes else "fp32"

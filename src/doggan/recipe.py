@@ -92,19 +92,33 @@ class NetworksRecipe(_Section):
     discriminator_width: int = between(1, 4096, 64)
 
 
+def _are_parts(values: tuple[float, ...]) -> bool:
+    return 1 <= len(values) <= 5 and all(0 <= value <= 1 for value in values)
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainRecipe(_Section):
-    """The training loop: lengths are counted in real images shown, so batch size is free."""
+    """The training loop: lengths are counted in real images shown, so batch size is free.
+
+    `batch_size` doubles `batch_doublings` times, at equal parts of the run, and learning rates fall
+    to zero over its last part, `cooldown`; the run ends by its images or by its time limit,
+    whichever comes first. An average of the generator is kept for each half-life of `ema_parts`,
+    in parts of the images seen so far, and of at most `ema_half_life_images`; the first is the
+    run's own.
+    """
 
     images: int = at_least(1, 12_000_000)
     interval_images: int = at_least(1, 20_000)
     batch_size: int = at_least(2, 32)
+    batch_doublings: int = between(0, 16, 0)
     loss: str = name_in("doggan.gan.losses:LOSSES", "bce")
     learning_rate_generator: float = within(5e-4, lambda rate: 0 < rate < 1, "0 to 1")
     learning_rate_discriminator: float = within(5e-4, lambda rate: 0 < rate < 1, "0 to 1")
+    cooldown: float = between(0, 1, 0.0)
     beta1: float = within(0.3, lambda beta: 0 <= beta < 1, "0 to 1")
     beta2: float = within(0.999, lambda beta: 0 <= beta < 1, "0 to 1")
     real_label: float = within(0.9, lambda label: 0.5 < label <= 1, "0.5 to 1")
+    ema_parts: tuple[float, ...] = within((0.05,), _are_parts, "one to five numbers from 0 to 1")
     ema_half_life_images: float = at_least(0, 20_000.0)
     flip: bool = True
     precision: str = name_in("doggan.support.device:PRECISIONS", "auto")
@@ -130,7 +144,13 @@ class Recipe(_Section):
     submission: SubmissionRecipe = field(default_factory=SubmissionRecipe)
 
 
-_TYPE_NAMES = {int: "whole number", float: "number", bool: "true or false", str: "text"}
+_TYPE_NAMES = {
+    int: "whole number",
+    float: "number",
+    bool: "true or false",
+    str: "text",
+    tuple: "list of numbers",
+}
 
 
 def load_recipe(name_or_file: str, overrides: Iterable[str] = ()) -> Recipe:
@@ -195,6 +215,8 @@ def with_value(recipe: Recipe, key: str, value: object) -> Recipe:
     current = getattr(owner, name)
     if isinstance(current, float) and type(value) is int:
         value = float(value)
+    if isinstance(value, list) and all(type(number) in (int, float) for number in value):
+        value = tuple(map(float, value))
     if type(value) is not type(current):
         raise InputError(f"{key} must be a {_TYPE_NAMES[type(current)]}; found {value!r}")
     changed = replace(owner, **{name: value})

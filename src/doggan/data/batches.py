@@ -30,20 +30,20 @@ class Batches:
 
         `share` (rank, processes) takes every processes-th image of each batch, from the rank-th on.
         """
-        self._batch_size, self._flip = options.batch_size, options.flip
+        self._flip = options.flip
         self._images = torch.from_numpy(np.array(imageset.images)).to(device)
         self._labels = torch.from_numpy(imageset.labels).to(device)
         self._seed = seed
         self._rank, self._processes = share
         self._epoch = lru_cache(maxsize=2)(self._shuffle)
 
-    def at(self, position: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def at(self, position: int, batch_size: int) -> tuple[torch.Tensor, torch.Tensor]:
         """This process's share of the `batch_size` images from `position` on, and their labels.
 
         [n, C, H, W] float32 in [-1, 1], channels last in memory; [n] int64.
         """
         count = len(self._images)
-        indices, flips, end = [], [], position + self._batch_size
+        indices, flips, end = [], [], position + batch_size
         while position < end:
             epoch, start = divmod(position, count)
             order, flip = self._epoch(epoch)

@@ -37,13 +37,14 @@ class Processes:
         # an earlier forward of the same step has used.
         return DistributedDataParallel(network, broadcast_buffers=False)
 
-    def agree(self, reason: str) -> str:
-        """The first process's reason to stop, or the first that any process has; "" for none."""
+    def agree(self, reason: str, done: float) -> tuple[str, float]:
+        """What all processes go by: the reason to stop of the first that has one, "" for none, and
+        how much of the run is over (0 to 1) by the first process's clock."""
         if self.count == 1:
-            return reason
-        reasons = [""] * self.count
-        distributed.all_gather_object(reasons, reason, group=self.agreement)
-        return next((reason for reason in reasons if reason), "")
+            return reason, done
+        found = [("", 0.0)] * self.count
+        distributed.all_gather_object(found, (reason, done), group=self.agreement)
+        return next((reason for reason, _ in found if reason), ""), found[0][1]
 
     def mean(self, values: torch.Tensor) -> torch.Tensor:
         """`values` averaged over all processes."""

@@ -34,17 +34,17 @@ class Monitor:
     steps that are not finite, and `check` ends the run before anything is saved.
     """
 
-    def __init__(self, device: torch.device, seconds: float = 0.0):
+    def __init__(self, device: torch.device, images_seen: int = 0, seconds: float = 0.0):
         self.failed = torch.zeros((), device=device)
-        self._failure = torch.zeros(len(_SUMMED) + 1, dtype=torch.float64, device=device)
+        self._failure = torch.zeros(len(_SUMMED) + 2, dtype=torch.float64, device=device)
         self._skipped = torch.zeros((), device=device)
         self._sums = torch.zeros(len(_SUMMED), dtype=torch.float64, device=device)
-        self.steps, self._started = 0, seconds
+        self.start_interval(images_seen, seconds)
 
-    def start_interval(self, seconds: float) -> None:
-        """Forgets the sums; `seconds` have been trained so far."""
+    def start_interval(self, images_seen: int, seconds: float) -> None:
+        """Forgets the sums; so many images were seen, and `seconds` trained, so far."""
         self._sums.zero_()
-        self.steps, self._started = 0, seconds
+        self.steps, self._started = 0, (images_seen, seconds)
 
     def guard(self, loss: torch.Tensor, norm: torch.Tensor, *, scaled: bool) -> torch.Tensor:
         """1 where a step must not be taken, as the fused optimizers' `found_inf` reads it.
@@ -62,43 +62,46 @@ class Monitor:
         return self.failed
 
     @torch.no_grad()
-    def add(self, images_seen: int, d_step: StepResult, g_step: StepResult) -> None:
-        """Takes in a step of both networks; `images_seen` is from before it."""
+    def add(
+        self, images_seen: int, steps_taken: int, d_step: StepResult, g_step: StepResult
+    ) -> None:
+        """Takes in a step of both networks; images and steps of the run are from before it."""
         measured = [d_step.loss, g_step.loss, d_step.grad_norm, g_step.grad_norm]
         measured = torch.stack([*measured, *d_step.accuracy]).double()
         first = (self.failed > 0) & (self._failure == 0).all()
-        seen = measured.new_tensor([images_seen])
+        seen = measured.new_tensor([images_seen, steps_taken])
         self._failure = torch.where(first, torch.cat([measured, seen]), self._failure)
         self._sums += measured.nan_to_num(0, 0, 0)  # a skipped step has no norm
         self.steps += 1
 
-    def check(self, batch_size: int) -> None:
+    def check(self) -> None:
         """Waits for the device; raises NonFiniteLossError where a step has failed."""
         if not self.failed.item():
             return
-        loss_d, loss_g, norm_d, norm_g, *_, images = self._failure.tolist()
+        loss_d, loss_g, norm_d, norm_g, *_, images, steps = self._failure.tolist()
         raise NonFiniteLossError(
-            f"training diverged at step {images / batch_size + 1:,.0f}, after {images:,.0f} "
+            f"training diverged at step {steps + 1:,.0f}, after {images:,.0f} "
             f"images: the discriminator's loss was {loss_d:.4g} and its gradient's norm "
             f"{norm_d:.4g}, the generator's {loss_g:.4g} and {norm_g:.4g}. That step was not "
             "taken, and the last checkpoint is kept. Try a lower learning rate, or "
             "--set train.precision=fp32"
         )
 
-    def row(self, state: TrainingState, batch_size: int, processes: Processes) -> dict:
+    def row(self, state: TrainingState, processes: Processes) -> dict:
         """The means since the last interval, over all processes, as a row of the history.
 
         Waits for the device, and raises as `check` does.
         """
-        self.check(batch_size)
+        self.check()
         state.skipped_steps += int(self._skipped.item())
         self._skipped.zero_()
+        images, seconds = self._started
         means = processes.mean(self._sums / self.steps).tolist()
         return {
             "images": state.images_seen,
             "seconds": round(state.seconds, 3),
             **dict(zip(_SUMMED, means, strict=True)),
-            "images_per_second": self.steps * batch_size / (state.seconds - self._started),
+            "images_per_second": (state.images_seen - images) / (state.seconds - seconds),
             "scale": state.scaler.get_scale(),
             "skipped_steps": state.skipped_steps,
             "memory_bytes": peak_memory_bytes(self._sums.device),

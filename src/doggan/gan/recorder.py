@@ -78,7 +78,7 @@ class Recorder:
 
     def _save(self, state: TrainingState, row: dict | None = None) -> None:
         started = time.perf_counter()
-        network = state.ema.network
+        network = state.emas[0].network
         images = next(sample(network, self._z))
         grid = make_grid(images, GRID_COLUMNS)
         save_picture(grid, self._folder / GRIDS / f"{state.images_seen:09d}.png")

@@ -16,7 +16,7 @@ from doggan.recipe import Recipe, SubmissionRecipe, recipe_from_toml, recipe_to_
 from doggan.support.errors import DogganError, InputError
 from doggan.support.files import atomic_path, format_bytes, require_free_space
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(kw_only=True)
@@ -25,12 +25,13 @@ class TrainingState:
 
     generator: nn.Module
     discriminator: nn.Module
-    ema: EMA
+    emas: list[EMA]
     generator_optimizer: torch.optim.Optimizer
     discriminator_optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     random: torch.Generator
     images_seen: int = 0
+    steps: int = 0
     seconds: float = 0.0
     skipped_steps: int = 0
 
@@ -39,14 +40,14 @@ class TrainingState:
         return {
             "generator": self.generator,
             "discriminator": self.discriminator,
-            "ema": self.ema.network,
+            "emas": nn.ModuleList(ema.network for ema in self.emas),
             "generator_optimizer": self.generator_optimizer,
             "discriminator_optimizer": self.discriminator_optimizer,
             "scaler": self.scaler,
         }
 
 
-_COUNTERS = ("images_seen", "seconds", "skipped_steps")
+_COUNTERS = ("images_seen", "steps", "seconds", "skipped_steps")
 
 
 def new_state(
@@ -70,7 +71,7 @@ def new_state(
     return TrainingState(
         generator=generator,
         discriminator=discriminator,
-        ema=EMA(generator, options.ema_half_life_images),
+        emas=[EMA(generator, part, options.ema_half_life_images) for part in options.ema_parts],
         generator_optimizer=adam(generator, options.learning_rate_generator),
         discriminator_optimizer=adam(discriminator, options.learning_rate_discriminator),
         scaler=torch.amp.GradScaler(device.type, enabled=precision == "fp16"),

@@ -1,6 +1,5 @@
 """The training loop."""
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from doggan.gan.losses import LOSSES
 from doggan.gan.monitor import Monitor
 from doggan.gan.recorder import NoRecorder, Recorder
 from doggan.gan.run_folder import check_run_folder
+from doggan.gan.schedule import batch_size_at, part_done, set_learning_rates
 from doggan.gan.state import load_checkpoint, new_state
 from doggan.gan.steps import Steps
 from doggan.recipe import Recipe
@@ -90,9 +90,9 @@ def _train(
     resume: bool,
 ) -> TrainingResult:
     """`train` in this process, and in those beside it that torchrun started."""
-    options, batch_size = recipe.train, recipe.train.batch_size
+    options = recipe.train
     with join_processes(device) as (processes, device), stop_request() as stop:
-        check_batch(batch_size, processes)
+        check_batch(options.batch_size, processes)
         check_run_folder(folder, resume)
         precision = choose_precision(options.precision, device)
         set_determinism(options.deterministic)
@@ -105,7 +105,7 @@ def _train(
         generator = processes.parallel(state.generator)
         share = (processes.rank, processes.count)
         batches = Batches(imageset, options, seed=recipe.seed, device=device, share=share)
-        monitor = Monitor(device, state.seconds)
+        monitor = Monitor(device, state.images_seen, state.seconds)
         steps = Steps(
             state=state,
             discriminator=processes.parallel(state.discriminator),
@@ -119,11 +119,18 @@ def _train(
             environment = describe_environment(device, precision) | {"processes": processes.count}
             recorder = Recorder(folder, recipe, environment, imageset, state, deadline)
 
+        def budget() -> float:
+            seconds_left = deadline.remaining() - recorder.closing_seconds
+            return part_done(state, options.images, seconds_left)
+
+        stopped_by, done = processes.agree(stopped_by, budget())
         while not stopped_by:
-            started = time.perf_counter()
+            started = deadline.elapsed()
+            batch_size = batch_size_at(options, done)
+            set_learning_rates(state, options, done)
 
             # Take real images, and make fake ones of the same labels.
-            real, labels = batches.at(state.images_seen)
+            real, labels = batches.at(state.images_seen, batch_size)
             z = torch.randn(
                 batch_size, recipe.networks.latent, generator=state.random, device=device
             )[share[0] :: share[1]]
@@ -134,16 +141,18 @@ def _train(
             d_step = steps.train_discriminator(real, fake, labels)
             g_step = steps.train_generator(real, fake, labels)
             state.scaler.update()
-            monitor.add(state.images_seen, d_step, g_step)
+            monitor.add(state.images_seen, state.steps, d_step, g_step)
 
-            # Update the EMA and the counters.
+            # Update the averages and the counters.
             state.images_seen += batch_size
-            state.ema.update(state.generator, batch_size, state.images_seen)
+            state.steps += 1
+            for ema in state.emas:
+                ema.update(state.generator, batch_size, state.images_seen)
             at_interval = state.images_seen % options.interval_images < batch_size
             at_log = at_interval or monitor.steps % LOG_STEPS == 0
             if at_log:
-                monitor.check(batch_size)  # waits for the device, so that its time counts
-            seconds = time.perf_counter() - started
+                monitor.check()  # waits for the device, so that its time counts
+            seconds = deadline.elapsed() - started
             state.seconds += seconds
 
             # Decide whether this was the last step; a save comes before the next chance to.
@@ -154,15 +163,15 @@ def _train(
                 stopped_by = stop.name
             elif processes.first and deadline.expired(reserve):
                 stopped_by = "time limit"
-            stopped_by = processes.agree(stopped_by)
+            stopped_by, done = processes.agree(stopped_by, budget())
 
             # Show, log, draw and save.
             if at_log or stopped_by:
-                row = monitor.row(state, batch_size, processes)
+                row = monitor.row(state, processes)
                 recorder.show(row)
             if at_interval or stopped_by:
                 recorder.save(state, row | {"stopped_by": stopped_by})
-                monitor.start_interval(state.seconds)
+                monitor.start_interval(state.images_seen, state.seconds)
 
         recorder.close()
     return TrainingResult(images=state.images_seen, seconds=state.seconds, stopped_by=stopped_by)
