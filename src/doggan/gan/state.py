@@ -1,5 +1,6 @@
 """All that a training's next step depends on: made, saved whole and loaded whole."""
 
+import copy
 import pickle
 import zipfile
 from dataclasses import dataclass, replace
@@ -10,7 +11,8 @@ from torch import nn
 
 from doggan.data.imageset import ImageSet
 from doggan.gan.ema import EMA
-from doggan.gan.networks import make_networks
+from doggan.gan.generator_file import load_generator
+from doggan.gan.networks import Generator, make_networks
 from doggan.gan.run_folder import CHECKPOINT, RECIPE
 from doggan.recipe import Recipe, SubmissionRecipe, recipe_from_toml, recipe_to_toml
 from doggan.support.errors import DogganError, InputError
@@ -127,6 +129,21 @@ def load_checkpoint(folder: Path, state: TrainingState, recipe: Recipe, set_sha2
             setattr(state, name, content[name])
     except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path} does not fit its recipe: {error}") from error
+
+
+def load_averages(folder: Path, device: str = "auto") -> list[Generator]:
+    """The averages of the generator in a run's checkpoint, one for each of `train.ema_parts`.
+
+    Raises InputError where the run has none that can be read.
+    """
+    generator, recipe = load_generator(folder, device)
+    path = folder / CHECKPOINT
+    averages = nn.ModuleList(copy.deepcopy(generator) for _ in recipe.train.ema_parts)
+    try:
+        averages.load_state_dict(_read(path)["emas"])
+    except (RuntimeError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} does not fit the generator beside it: {error}") from error
+    return list(averages)
 
 
 def _course(recipe: Recipe) -> Recipe:
