@@ -16,7 +16,8 @@ ENTRANCES = ("__init__", "__main__")
 
 # A folder, or a module beside the folders, imports only from itself and from those before it.
 ORDER = (
-    "support competition recipe submission data drawn_dogs gan scoring report pipeline kaggle cli"
+    "support competition recipe submission data drawn_dogs gan scoring report pipeline "
+    "demo kaggle cli"
 )
 
 

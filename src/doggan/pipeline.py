@@ -1,35 +1,41 @@
 """The whole competition under one deadline: build, train, sample, zip, score."""
 
-import json
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from doggan.competition import SIDE_PX
 from doggan.data.build import build_imageset
-from doggan.drawn_dogs.photos import draw_sample_dogs
 from doggan.gan import run_folder
-from doggan.gan.generator_file import load_generator
+from doggan.gan.averages import load_averages
+from doggan.gan.generator_file import load_generator, save_generator
 from doggan.gan.networks import make_networks
 from doggan.gan.pictures import make_grid, save_picture
 from doggan.gan.recorder import GRID_COLUMNS, SEEDS
 from doggan.gan.sampler import sample_seeds
 from doggan.gan.trainer import TrainingResult, train
-from doggan.recipe import Recipe, recipe_to_toml
+from doggan.recipe import Recipe, with_value
+from doggan.scoring.choice import (
+    Choice,
+    choose_generator,
+    images_to_judge,
+    seconds_to_choose,
+)
 from doggan.scoring.features import DeadlineExpiredError
 from doggan.scoring.judges.judge import load_judge
 from doggan.scoring.plan import MARGIN, NoScoreError, ScoringPlan, plan_scoring
 from doggan.scoring.reference import read_reference
 from doggan.scoring.score import score_images
 from doggan.scoring.scorecard import Scorecard
-from doggan.submission import SubmissionCheck, check_submission, write_submission
+from doggan.submission import SubmissionCheck, write_submission
 from doggan.support.deadline import Deadline, format_duration
 from doggan.support.device import choose_device
-from doggan.support.errors import DogganError, InputError
+from doggan.support.errors import InputError
 from doggan.support.files import write_json
 
 MARGIN_SECONDS = 2.0  # beside MARGIN, for what follows training
@@ -62,10 +68,12 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class CompetitionResult:
-    """What a whole run left, and where. `scorecard` is None where `unscored` says why."""
+    """What a whole run left, and where. `scorecard` is None where `unscored` says why, `choice`
+    where the recipe's own average and truncation were taken."""
 
     folder: str
     training: TrainingResult
+    choice: Choice | None
     submission: SubmissionCheck
     scorecard: Scorecard | None
     unscored: str | None
@@ -94,7 +102,7 @@ def run_competition(job: Job) -> CompetitionResult:
     """From photos to a scored images.zip in the job's folder, before its deadline.
 
     What sampling, zipping and scoring will take is measured first and kept back from training.
-    Where time is short scoring is dropped; the zip always comes.
+    Where time is short nothing is chosen, and then nothing is scored; the zip always comes.
     Raises what the stages raise: InputError for unusable input, DogganError for failures.
     """
     folder, recipe, deadline, say = job.folder, job.recipe, job.deadline, job.say
@@ -105,17 +113,26 @@ def run_competition(job: Job) -> CompetitionResult:
 
     # Measure what follows training.
     reserve = _measure_zip(job, len(imageset.label_names)) * MARGIN + MARGIN_SECONDS
-    plan = scorecard = unscored = None
+    plan = choice = scorecard = unscored = None
+    images_to_choose_by = 0
     try:
         plan = _plan_scoring(job, deadline.minus(reserve))
         reserve += plan.seconds * MARGIN
+        if recipe.submission.choose:
+            images_to_choose_by = images_to_judge(plan, recipe, deadline.minus(reserve))
     except NoScoreError as reason:
         unscored = str(reason)
+    choosing = images_to_choose_by and seconds_to_choose(plan, recipe, images_to_choose_by) * MARGIN
 
-    say(f"Training; {format_duration(reserve)} are kept back for what follows it")
-    until = deadline.minus(reserve)
+    say(f"Training; {format_duration(reserve + choosing)} are kept back for what follows it")
+    until = deadline.minus(reserve + choosing)
     training = train(imageset, folder, recipe, device=job.device, deadline=until, resume=job.resume)
     say(f"  stopped by {training.stopped_by} after {training.images:,} images")
+
+    if training.stopped_by.startswith("SIG"):
+        unscored = f"the run was stopped by {training.stopped_by}"
+    elif images_to_choose_by:
+        choice = _choose(job, plan, images_to_choose_by, training.images, deadline.minus(reserve))
 
     say("Writing the submission")
     images, submission = _write_zip(job)
@@ -123,8 +140,6 @@ def run_competition(job: Job) -> CompetitionResult:
 
     # A scorecard of an earlier part of the run would belong to other images.
     (folder / run_folder.SCORECARD).unlink(missing_ok=True)
-    if training.stopped_by.startswith("SIG"):
-        unscored = f"the run was stopped by {training.stopped_by}"
     if unscored is None:
         try:
             scorecard = _score(job, plan, images)
@@ -135,6 +150,7 @@ def run_competition(job: Job) -> CompetitionResult:
     result = CompetitionResult(
         folder=str(folder),
         training=training,
+        choice=choice,
         submission=submission,
         scorecard=scorecard,
         unscored=unscored,
@@ -142,40 +158,6 @@ def run_competition(job: Job) -> CompetitionResult:
     )
     write_json(folder / run_folder.RESULT, result.as_dict())
     return result
-
-
-def run_demo(job: Job, *, photos: int) -> CompetitionResult:
-    """The whole competition on so many drawn photos of dogs.
-
-    A finished demonstration of the same recipe is found again, one that was cut off is continued.
-    """
-    finished = _finished(job.folder, job.recipe)
-    if finished:
-        job.say(f"{job.folder} holds this demonstration already; remove it to start afresh")
-        return finished
-    source = job.folder / "photos"
-    if not source.exists():
-        job.say(f"Drawing {photos} photos of dogs with annotations in {source}")
-        draw_sample_dogs(source, photos=photos, seed=job.recipe.seed)
-    resume = (job.folder / run_folder.CHECKPOINT).exists()
-    return run_competition(replace(job, sources=[source], resume=resume))
-
-
-def _finished(folder: Path, recipe: Recipe) -> CompetitionResult | None:
-    """The result of an earlier run in `folder`, if it had this recipe and its zip is valid."""
-    try:
-        same = (folder / run_folder.RECIPE).read_text("utf-8") == recipe_to_toml(recipe)
-        content = json.loads((folder / run_folder.RESULT).read_text("utf-8"))
-        content["training"] = TrainingResult(**content["training"])
-        content["scorecard"] = content["scorecard"] and Scorecard(**content["scorecard"])
-        del content["files"]
-        content["submission"] = check_submission(
-            folder / run_folder.ZIP, count=recipe.submission.count
-        )
-        result = CompetitionResult(**content)
-    except (DogganError, OSError, ValueError, KeyError, TypeError):
-        return None
-    return result if same and result.submission.valid else None
 
 
 def _measure_zip(job: Job, label_count: int) -> float:
@@ -214,10 +196,27 @@ def _plan_scoring(job: Job, deadline: Deadline) -> ScoringPlan:
     return plan_scoring(judge, reference, count, deadline, job.say)
 
 
+def _choose(
+    job: Job, plan: ScoringPlan, images: int, images_seen: int, deadline: Deadline
+) -> Choice | None:
+    """Makes the best average, at its truncation, the run's generator; None where it cannot."""
+    job.say(f"Choosing the average and the truncation by {images:,} images of each")
+    try:
+        averages = load_averages(job.folder, job.device)
+        choice, generator = choose_generator(averages, job.recipe, plan, images, deadline)
+    except InputError as error:  # such as images that are all alike: the zip comes all the same
+        job.say(f"  nothing was chosen: {error}")
+        return None
+    recipe = with_value(job.recipe, "submission.truncation", choice.chosen.truncation)
+    save_generator(job.folder, generator, recipe, images_seen, generator.label_names)
+    job.say(textwrap.indent(choice.table(), "  "))
+    return choice
+
+
 def _write_zip(job: Job) -> tuple[np.ndarray, SubmissionCheck]:
     """Writes grid.png and images.zip; returns the images, [count, 64, 64, 3] uint8, and a check."""
-    generator, _ = load_generator(job.folder, job.device)
-    truncation, count = job.recipe.submission.truncation, job.recipe.submission.count
+    generator, recipe = load_generator(job.folder, job.device)
+    truncation, count = recipe.submission.truncation, recipe.submission.count
     first = np.concatenate(list(sample_seeds(generator, SEEDS, truncation)))
     save_picture(make_grid(first, GRID_COLUMNS), job.folder / run_folder.GRID)
     images = np.empty((count, SIDE_PX, SIDE_PX, 3), np.uint8)

@@ -18,6 +18,7 @@ from doggan.support.errors import InputError
 from doggan.support.tables import choose
 
 MIN_SIDE_PX, MAX_SIDE_PX = 16, 128
+MAX_TRUNCATION = 2.0
 _RECIPES = Path(__file__).with_name("recipes")
 
 
@@ -127,10 +128,15 @@ class TrainRecipe(_Section):
 
 @dataclass(frozen=True, kw_only=True)
 class SubmissionRecipe(_Section):
-    """What goes into the zip."""
+    """What goes into the zip.
+
+    With `choose` the judge chooses the average of the generator and the truncation, around the
+    given one; without it they are the first of `train.ema_parts` and `truncation` itself.
+    """
 
     count: int = between(1, 1_000_000, IMAGES)
-    truncation: float = between(0, 2, 1.0)
+    truncation: float = between(0, MAX_TRUNCATION, 1.0)
+    choose: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,7 +28,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace, say: Say) -> Outcome:
     deadline = Deadline(args.time_limit)  # before PyTorch is loaded, which takes seconds
-    from doggan.pipeline import Job, run_demo
+    from doggan.demo import run_demo
+    from doggan.pipeline import Job
 
     overrides = [f"submission.count={args.count}"] if args.count else []
     recipe = load_recipe("demo", overrides)

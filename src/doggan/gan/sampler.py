@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from doggan.gan.networks import Generator
+from doggan.recipe import MAX_TRUNCATION
 from doggan.support.errors import InputError
 
 BATCH = 100
@@ -23,7 +24,7 @@ def latents(
     (0 to 2); `resample` draws values outside [-truncation, truncation] again, as BigGAN does
     (Brock et al. 2018, arXiv:1809.11096). Raises InputError for a truncation out of range.
     """
-    if not 0 <= truncation <= 2 or (by == "resample" and truncation == 0):
+    if not 0 <= truncation <= MAX_TRUNCATION or (by == "resample" and truncation == 0):
         raise InputError(f"truncation is {truncation}; expected 0 to 2, above 0 to resample")
     draws = [_draw(seed, length, truncation if by == "resample" else None) for seed in seeds]
     z = torch.from_numpy(np.stack(draws).astype(np.float32))

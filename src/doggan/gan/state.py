@@ -1,6 +1,5 @@
 """All that a training's next step depends on: made, saved whole and loaded whole."""
 
-import copy
 import pickle
 import zipfile
 from dataclasses import dataclass, replace
@@ -11,8 +10,7 @@ from torch import nn
 
 from doggan.data.imageset import ImageSet
 from doggan.gan.ema import EMA
-from doggan.gan.generator_file import load_generator
-from doggan.gan.networks import Generator, make_networks
+from doggan.gan.networks import make_networks
 from doggan.gan.run_folder import CHECKPOINT, RECIPE
 from doggan.recipe import Recipe, SubmissionRecipe, recipe_from_toml, recipe_to_toml
 from doggan.support.errors import DogganError, InputError
@@ -116,7 +114,7 @@ def load_checkpoint(folder: Path, state: TrainingState, recipe: Recipe, set_sha2
     another recipe (its length and its zip aside) or another set. Nothing in it is executed.
     """
     path = folder / CHECKPOINT
-    content = _read(path)
+    content = read_checkpoint(path)
     if _course(recipe_from_toml(content["recipe"], str(path))) != _course(recipe):
         raise InputError(f"{path} was trained by another recipe than {folder / RECIPE}")
     if content["set_sha256"] != set_sha256:
@@ -131,28 +129,14 @@ def load_checkpoint(folder: Path, state: TrainingState, recipe: Recipe, set_sha2
         raise InputError(f"{path} does not fit its recipe: {error}") from error
 
 
-def load_averages(folder: Path, device: str = "auto") -> list[Generator]:
-    """The averages of the generator in a run's checkpoint, one for each of `train.ema_parts`.
-
-    Raises InputError where the run has none that can be read.
-    """
-    generator, recipe = load_generator(folder, device)
-    path = folder / CHECKPOINT
-    averages = nn.ModuleList(copy.deepcopy(generator) for _ in recipe.train.ema_parts)
-    try:
-        averages.load_state_dict(_read(path)["emas"])
-    except (RuntimeError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} does not fit the generator beside it: {error}") from error
-    return list(averages)
-
-
 def _course(recipe: Recipe) -> Recipe:
     """The part of a recipe that decides what each step does: not its length, nor the zip."""
     train = replace(recipe.train, images=1)
     return replace(recipe, train=train, submission=SubmissionRecipe())
 
 
-def _read(path: Path) -> dict:
+def read_checkpoint(path: Path) -> dict:
+    """What `save_checkpoint` wrote, on the CPU; raises InputError for another file."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, OSError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError) as error:

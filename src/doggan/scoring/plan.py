@@ -27,15 +27,19 @@ class NoScoreError(DogganError):
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringPlan:
-    """A judge, a reference whose features are at hand, and the seconds that a score will take.
-
-    `mathematics_seconds` of them come after the images' features are extracted.
-    """
+    """A judge, a reference whose features are at hand, and the seconds that a score will take:
+    so many an image, and `mathematics_seconds` after that."""
 
     judge: Judge
     reference: Reference
-    seconds: float
+    count: int
+    seconds_an_image: float
     mathematics_seconds: float
+
+    @property
+    def seconds(self) -> float:
+        """What scoring all `count` images takes."""
+        return self.count * self.seconds_an_image + self.mathematics_seconds
 
 
 def plan_scoring(
@@ -49,7 +53,7 @@ def plan_scoring(
         raise NoScoreError("a score needs 2 reference images or more")
     features = reference.kept_features(judge)
     rate = measure_rate(judge, side=SIDE_PX)
-    extraction = count / rate
+    seconds_an_image = 1 / rate
     to_judge = count if features is not None else len(reference) + count
     needed = to_judge / rate * MARGIN
     if needed > SCORING_SHARE * deadline.remaining():
@@ -61,7 +65,7 @@ def plan_scoring(
         say(f"Looking at {len(reference):,} reference images with {judge.name}")
         started = time.perf_counter()
         features = extract_features(reference.images, judge, label="reference")
-        extraction = (time.perf_counter() - started) / len(reference) * count
+        seconds_an_image = (time.perf_counter() - started) / len(reference)
         reference.keep_features(judge, features)
     else:
         say(
@@ -75,6 +79,7 @@ def plan_scoring(
     return ScoringPlan(
         judge=judge,
         reference=reference,
-        seconds=extraction + mathematics,
+        count=count,
+        seconds_an_image=seconds_an_image,
         mathematics_seconds=mathematics,
     )

@@ -1,0 +1,127 @@
+"""Which average of the generator, at which truncation: the best by the judge, before the zip.
+
+Candidates are judged on one half of the reference. Whatever is best of many is a little lucky, so
+what it is worth is told by the other half.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from doggan.gan.averages import estimate_batch_norm
+from doggan.gan.networks import Generator
+from doggan.recipe import MAX_TRUNCATION, Recipe
+from doggan.scoring.mifid import score_features
+from doggan.scoring.plan import ScoringPlan
+from doggan.scoring.score import sampled_features
+from doggan.support.deadline import Deadline
+
+TRUNCATIONS = (1.0, 0.9, 1.1, 1.2)  # times the recipe's own, which comes first
+TIME_SHARE = 0.05  # choosing may take no more than this part of the time that is left
+# Images of each candidate: with fewer, chance decides.
+FEWEST_IMAGES, MOST_IMAGES = 500, 2_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """An average by its half-life, in parts of the run, at a truncation; `mifid` is against the
+    half of the reference that decides."""
+
+    half_life_part: float
+    truncation: float
+    mifid: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """The candidates, the recipe's own first, of each of which `images` were judged; the best; and
+    the MiFID of both against the other half of the reference."""
+
+    images: int
+    candidates: list[Candidate]
+    chosen: Candidate
+    own_mifid_of_other_half: float
+    chosen_mifid_of_other_half: float
+
+    @classmethod
+    def from_dict(cls, content: dict) -> "Choice":
+        """What `dataclasses.asdict` made; raises KeyError or TypeError where it is none."""
+        candidates = [Candidate(**candidate) for candidate in content["candidates"]]
+        chosen = Candidate(**content["chosen"])
+        return cls(**content | {"candidates": candidates, "chosen": chosen})
+
+    def table(self) -> str:
+        """MiFID by average and truncation, and what the choice is worth."""
+        parts = dict.fromkeys(candidate.half_life_part for candidate in self.candidates)
+        truncations = sorted({candidate.truncation for candidate in self.candidates})
+        found = {(one.half_life_part, one.truncation): one.mifid for one in self.candidates}
+        lines = ["half-life" + "".join(f"{f'z x {value:g}':>10}" for value in truncations)]
+        for part in parts:
+            row = (found.get((part, truncation)) for truncation in truncations)
+            cells = ("-" if mifid is None else f"{mifid:.2f}" for mifid in row)
+            lines.append(f"{part:9.1%}" + "".join(f"{cell:>10}" for cell in cells))
+        chosen = self.chosen
+        return "\n".join(lines) + (
+            f"\ntaken: half-life {chosen.half_life_part:.1%} of the run, z x "
+            f"{chosen.truncation:g}; by the other half of the reference its MiFID is "
+            f"{self.chosen_mifid_of_other_half:.2f}, of the recipe's own "
+            f"{self.own_mifid_of_other_half:.2f}"
+        )
+
+
+def truncations(recipe: Recipe) -> list[float]:
+    """Those of the candidates, the recipe's own first."""
+    found = (round(recipe.submission.truncation * factor, 6) for factor in TRUNCATIONS)
+    return list(dict.fromkeys(value for value in found if value <= MAX_TRUNCATION))
+
+
+def images_to_judge(plan: ScoringPlan, recipe: Recipe, deadline: Deadline) -> int:
+    """How many images of each candidate there is time for; 0 where they would be too few."""
+    most = min(MOST_IMAGES, recipe.submission.count)
+    seconds = TIME_SHARE * deadline.remaining() / _candidates(recipe) - plan.mathematics_seconds
+    count = int(min(most, max(0.0, seconds) / plan.seconds_an_image))
+    return count if count >= min(FEWEST_IMAGES, most) else 0
+
+
+def seconds_to_choose(plan: ScoringPlan, recipe: Recipe, images: int) -> float:
+    """How long choosing by so many images of each candidate takes."""
+    return _candidates(recipe) * (images * plan.seconds_an_image + plan.mathematics_seconds)
+
+
+def choose_generator(
+    averages: Sequence[Generator],
+    recipe: Recipe,
+    plan: ScoringPlan,
+    images: int,
+    deadline: Deadline,
+) -> tuple[Choice, Generator]:
+    """Judges `images` of every average at every truncation until the deadline; the best of them.
+
+    The averages are those of `recipe.train.ema_parts`; their batch norm is estimated anew.
+    Raises InputError where the judge sees nothing in the images.
+    """
+    features, eps = plan.reference.features(plan.judge), plan.judge.eps
+    deciding, other = features[::2], features[1::2]
+    candidates, own, best = [], None, None
+    for part, average in zip(recipe.train.ema_parts, averages, strict=True):
+        estimate_batch_norm(average)
+        for truncation in truncations(recipe):
+            if candidates and deadline.expired():
+                break
+            found = sampled_features(average, range(images), truncation, plan.judge)
+            mifid = score_features(found, deciding, eps).mifid
+            candidates.append(Candidate(half_life_part=part, truncation=truncation, mifid=mifid))
+            if best is None or mifid < best[0].mifid:
+                best = (candidates[-1], average, found)
+            own = own or best
+    choice = Choice(
+        images=images,
+        candidates=candidates,
+        chosen=best[0],
+        own_mifid_of_other_half=score_features(own[2], other, eps).mifid,
+        chosen_mifid_of_other_half=score_features(best[2], other, eps).mifid,
+    )
+    return choice, best[1]
+
+
+def _candidates(recipe: Recipe) -> int:
+    return len(recipe.train.ema_parts) * len(truncations(recipe))
