@@ -35,11 +35,11 @@ from PIL import Image, ImageDraw
 
 from doggan.data.build import build_imageset
 from doggan.data.imageset import ImageSet, is_imageset, open_imageset
+from doggan.gan.averages import load_averages
 from doggan.gan.history import read_history
 from doggan.gan.pictures import make_grid, save_picture
 from doggan.gan.run_folder import CHECKPOINT, RESULT
 from doggan.gan.sampler import sample_seeds
-from doggan.gan.state import load_averages
 from doggan.gan.trainer import train
 from doggan.recipe import DataRecipe, Recipe, load_recipe, with_value
 from doggan.scoring.judges.judge import load_judge
