@@ -4,6 +4,7 @@ import json
 import shutil
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,17 +20,19 @@ from doggan.scoring.reference import read_reference
 from doggan.support.errors import InputError
 
 RECIPE = DataRecipe(side_px=16)
+MIXED = replace(RECIPE, crop="mixed", frame_side_px=24)
 
 
 def folder_bytes(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_any_number_of_workers_gives_the_same_bytes(photos, tmp_path, monkeypatch):
+@pytest.mark.parametrize("recipe", [RECIPE, MIXED], ids=["square", "mixed"])
+def test_any_number_of_workers_gives_the_same_bytes(photos, tmp_path, monkeypatch, recipe):
     for workers in (1, 3):
         pool = ThreadPoolExecutor(workers)
         monkeypatch.setattr(build, "ThreadPoolExecutor", lambda cores, pool=pool: pool)
-        build_imageset([photos], tmp_path / f"set{workers}", RECIPE)
+        build_imageset([photos], tmp_path / f"set{workers}", recipe)
     assert folder_bytes(tmp_path / "set1") == folder_bytes(tmp_path / "set3")
 
 
@@ -63,6 +66,81 @@ def test_images_labels_and_origins_belong_together(photos, tmp_path):
     assert (means[6:].argmin(1) == 1).all()
     assert built.manifest["origins"][0] == "Images/n90000001-Red_dog/n90000001_0.jpg#0"
     assert "12 images of 16x16x3, 2 labels, crop 'tight'" in built.describe()
+
+
+def test_a_mixed_set_keeps_the_frame_of_every_square(photos, tmp_path):
+    breed = "n90000002-Blue_dog"
+    two = annotation((60, 80), [(1, 1, 30, 30), (30, 40, 60, 80)])
+    write(photos / "Annotation" / breed / "n90000002_99", two)
+    photo = Image.linear_gradient("L").resize((60, 80))
+    write(photos / "Images" / breed / "n90000002_99.jpg", encode(photo, "PNG"))
+    square, full = (
+        build_imageset([photos], tmp_path / crop, DataRecipe(crop=crop, side_px=side))
+        for crop, side in (("square", 16), ("full", 24))
+    )
+    mixed = build_imageset([photos], tmp_path / "mixed", MIXED)
+    assert np.array_equal(mixed.images, square.images)
+    assert mixed.manifest["images_sha256"] == square.sha256
+    for key in ("counts", "origins", "label_names"):
+        assert mixed.manifest[key] == square.manifest[key]
+    assert mixed.frames.pixels.shape == (14, 24, 24, 3)
+    assert np.array_equal(mixed.frames.pixels[:13], full.images)  # and the last photo once more
+    assert np.array_equal(mixed.frames.pixels[13], full.images[12])
+    assert mixed.frames.sizes.tolist() == [[96, 80]] * 12 + [[60, 80]] * 2
+    assert "crop 'mixed', 50% cut afresh from frames of 24x24" in mixed.describe()
+    assert square.frames is None
+
+
+def test_who_reads_a_mixed_set_sees_its_squares(photos, tmp_path):
+    mixed = build_imageset([photos], tmp_path / "mixed", MIXED)
+    assert np.array_equal(load_images(mixed.folder), mixed.images)
+    assert np.array_equal(read_images([photos], MIXED), mixed.images)
+    reference = read_reference([mixed.folder])
+    assert reference.images.shape == (12, 16, 16, 3)
+    assert not reference.whole_frames
+
+
+def test_a_mixed_set_is_named_by_all_that_a_training_sees(photos, tmp_path):
+    changes = ({}, {"frame_side_px": 20}, {"fresh_part": 0.25}, {"full_part": 0.5})
+    sets = [
+        build_imageset([photos], tmp_path / str(number), replace(MIXED, **change))
+        for number, change in enumerate(changes)
+    ]
+    assert len({item.sha256 for item in sets}) == 4
+    assert len({item.manifest["images_sha256"] for item in sets}) == 1
+    assert build_imageset([photos], tmp_path / "again", MIXED).sha256 == sets[0].sha256
+    assert (sets[2].frames.fresh_part, sets[3].frames.full_part) == (0.25, 0.5)
+
+
+def test_a_mixed_set_needs_no_boxes(tmp_path):
+    pixels = np.zeros((20, 40, 3), np.uint8)
+    pixels[:, 10:30] = 200  # the largest square in the middle
+    write(tmp_path / "in" / "a.png", encode(Image.fromarray(pixels), "PNG"))
+    built = build_imageset([tmp_path / "in"], tmp_path / "set", replace(MIXED, side_px=20))
+    assert (built.images == 200).all()
+    assert built.frames.sizes.tolist() == [[40, 20]]
+    assert built.frames.pixels.shape == (1, 24, 24, 1)  # grey is grey in both
+    pixels[:, :10] = (200, 0, 0)
+    write(tmp_path / "in" / "a.png", encode(Image.fromarray(pixels), "PNG"))
+    built = build_imageset([tmp_path / "in"], tmp_path / "set", replace(MIXED, side_px=20))
+    assert (built.images == 200).all()
+    assert built.images.shape[3] == built.frames.pixels.shape[3] == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "spoiled", "message"),
+    [
+        ("frames", np.zeros((12, 24, 24, 3), np.uint8), "frames.npy and sizes.npy are not those"),
+        ("sizes", np.full((12, 2), 24), "frames.npy and sizes.npy are not those"),
+        ("frames", np.zeros((11, 24, 24, 3), np.uint8), "expected frames"),
+        ("sizes", np.zeros((12, 2), np.int64), "expected frames"),
+    ],
+)
+def test_frames_are_held_against_the_manifest(photos, tmp_path, name, spoiled, message):
+    build_imageset([photos], tmp_path / "set", MIXED)
+    np.save(tmp_path / "set" / f"{name}.npy", spoiled)
+    with pytest.raises(InputError, match=message):
+        open_imageset(tmp_path / "set")
 
 
 def test_what_cannot_be_used_is_skipped_and_counted(tmp_path):

@@ -17,7 +17,7 @@ from doggan.competition import IMAGES, SIDE_PX
 from doggan.support.errors import InputError
 from doggan.support.tables import choose
 
-MIN_SIDE_PX, MAX_SIDE_PX = 16, 128
+MIN_SIDE_PX, MAX_SIDE_PX, MAX_FRAME_SIDE_PX = 16, 128, 256
 MAX_TRUNCATION = 2.0
 _RECIPES = Path(__file__).with_name("recipes")
 
@@ -68,12 +68,15 @@ class _Section:
 
 @dataclass(frozen=True, kw_only=True)
 class DataRecipe(_Section):
-    """How photos become square images."""
+    """How photos become square images; the last three are for `mixed` alone."""
 
     crop: str = name_in("doggan.data.crops:CROPS", "square")
     side_px: int = between(MIN_SIDE_PX, MAX_SIDE_PX, SIDE_PX)
     min_box_side_px: float = at_least(0, 16.0)
     max_box_aspect: float = at_least(1, 4.0)
+    fresh_part: float = between(0, 1, 0.5)
+    full_part: float = between(0, 1, 0.0)
+    frame_side_px: int = between(MIN_SIDE_PX, MAX_FRAME_SIDE_PX, 96)
 
 
 @dataclass(frozen=True, kw_only=True)

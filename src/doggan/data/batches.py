@@ -5,6 +5,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from doggan.data.fresh_crops import cut_windows, draw_windows
 from doggan.data.imageset import ImageSet
 from doggan.recipe import TrainRecipe
 
@@ -15,6 +16,8 @@ class Batches:
     The stream is one permutation of the set after another. Position p is the p-th image ever
     shown, so a stream continued from a saved position is the same stream. The images lie on the
     device as uint8; a batch is gathered, flipped and scaled there, with no worker processes.
+    Where the set keeps frames, part of the images are cut afresh out of them: no two epochs show
+    the same crops.
     """
 
     def __init__(
@@ -32,6 +35,9 @@ class Batches:
         """
         self._flip = options.flip
         self._images = torch.from_numpy(np.array(imageset.images)).to(device)
+        self._frames = imageset.frames
+        if self._frames is not None:
+            self._frame_pixels = torch.from_numpy(np.array(self._frames.pixels)).to(device)
         self._labels = torch.from_numpy(imageset.labels).to(device)
         self._seed = seed
         self._rank, self._processes = share
@@ -43,24 +49,43 @@ class Batches:
         [n, C, H, W] float32 in [-1, 1], channels last in memory; [n] int64.
         """
         count = len(self._images)
-        indices, flips, end = [], [], position + batch_size
+        pieces, end = [], position + batch_size
         while position < end:
             epoch, start = divmod(position, count)
-            order, flip = self._epoch(epoch)
             taken = slice(start, min(count, start + end - position))
-            indices.append(order[taken])
-            flips.append(flip[taken])
+            pieces.append([of_each[taken] for of_each in self._epoch(epoch)])
             position += taken.stop - taken.start
-        index = torch.cat(indices)[self._rank :: self._processes]
+        index, flip, *crops = (
+            torch.cat(parts)[self._rank :: self._processes] for parts in zip(*pieces, strict=True)
+        )
         images = self._images[index]
+        if crops:
+            self._cut_afresh(images, index, *crops)
         if self._flip:
-            flip = torch.cat(flips)[self._rank :: self._processes]
             images = torch.where(flip[:, None, None, None], images.flip(2), images)
         return images.permute(0, 3, 1, 2).float().div(127.5).sub(1), self._labels[index]
 
-    def _shuffle(self, epoch: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def _cut_afresh(
+        self, images: torch.Tensor, index: torch.Tensor, fresh: torch.Tensor, windows: torch.Tensor
+    ) -> None:
+        """Replaces those of `images` [n, H, W, C] that `fresh` [n] says by windows of frames."""
+        chosen = fresh.nonzero().squeeze(1)
+        if len(chosen):
+            frames = self._frame_pixels[index[chosen]]
+            windows = windows[chosen].to(frames.device)
+            images[chosen] = cut_windows(frames, windows, images.shape[1])
+
+    def _shuffle(self, epoch: int) -> list[torch.Tensor]:
+        """What an epoch shows, each [N]: which image, whether flipped, and its fresh crop if any.
+
+        Crops stay on the host, which so knows how many there are without waiting for the device.
+        """
         random = np.random.default_rng([self._seed, epoch])
         order = random.permutation(len(self._images))
         flip = random.random(len(self._images)) < 0.5
-        device = self._images.device
-        return torch.from_numpy(order).to(device), torch.from_numpy(flip).to(device)
+        drawn = [torch.from_numpy(each).to(self._images.device) for each in (order, flip)]
+        if self._frames is not None:
+            fresh = random.random(len(order)) < self._frames.fresh_part
+            windows = draw_windows(self._frames.sizes[order], random, self._frames.full_part)
+            drawn += [torch.from_numpy(fresh), torch.from_numpy(windows)]
+        return drawn

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from doggan.data.crops import WITH_FRAMES
 from doggan.data.idx import IdxFiles, find_idx, read_idx
-from doggan.data.imageset import ImageSet, Part, is_imageset, open_imageset, write_imageset
+from doggan.data.imageset import ImageSet, is_imageset, open_imageset
+from doggan.data.imageset_writer import Part, write_imageset
 from doggan.data.photos import crop_photo, squash
 from doggan.data.stanford import Photos, find_photos
 from doggan.recipe import DataRecipe
@@ -37,7 +39,8 @@ def build_imageset(
         source, parts = idx, _read_idx(idx, out, recipe.side_px)
     else:
         source = find_photos(sources)
-        require_free_space(out, len(source.photos) * recipe.side_px**2 * 3)
+        frame = recipe.frame_side_px**2 if recipe.crop in WITH_FRAMES else 0
+        require_free_space(out, len(source.photos) * (recipe.side_px**2 + frame) * 3)
         parts = _crop_photos(source, recipe, "build")
     with atomic_folder(out) as folder:
         write_imageset(folder, source, parts, recipe, colour=colour)

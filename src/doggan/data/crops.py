@@ -2,7 +2,8 @@
 
 A policy is a function of a box and the frame it lies in, (width, height) in pixels. It returns
 windows inside the frame, without repeats; each is cut out and squashed to a square.
-To add one: its function and a line in CROPS, and a name in WHOLE_FRAME if it needs no box.
+To add one: its function and a line in CROPS, a name in WHOLE_FRAME if it needs no box, and one in
+WITH_FRAMES if training shall also cut squares afresh, anywhere in the photo.
 """
 
 from doggan.data.stanford import Box
@@ -47,8 +48,9 @@ def four(box: Box, size: Size) -> list[Window]:
     return list(dict.fromkeys(windows))
 
 
-CROPS = {"square": square, "tight": tight, "full": full, "four": four}
+CROPS = {"square": square, "tight": tight, "full": full, "four": four, "mixed": square}
 WHOLE_FRAME = {"full"}  # these use every photo, and once each, whatever boxes it has
+WITH_FRAMES = {"mixed"}  # of these a set keeps each whole frame too, to cut from it afresh
 
 
 def _square(center_x: float, center_y: float, side: float, size: Size) -> Window:

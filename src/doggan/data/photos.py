@@ -9,8 +9,8 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
 from doggan.data.archives import UnreadableFileError
-from doggan.data.crops import CROPS, WHOLE_FRAME, Size, Window
-from doggan.data.imageset import Part
+from doggan.data.crops import CROPS, WHOLE_FRAME, WITH_FRAMES, Size, Window
+from doggan.data.imageset_writer import Part
 from doggan.data.stanford import Annotation, Box, Photo, Photos
 from doggan.recipe import DataRecipe
 
@@ -55,6 +55,10 @@ def crop_photo(source: Photos, photo: Photo, recipe: DataRecipe) -> Part:
     if windows:
         part.images = cut(picture, windows, recipe.side_px)
         part.labels = [photo.label or NO_LABEL] * len(windows)
+        if recipe.crop in WITH_FRAMES:
+            frame = cut(picture, [(0, 0, *size)], recipe.frame_side_px)
+            part.frames = np.repeat(frame, len(windows), axis=0)
+            part.sizes = [size] * len(windows)
     return part
 
 
