@@ -53,6 +53,21 @@ def name_in(table: str, default: str) -> Any:
     return field(default=default, metadata={"check": check})
 
 
+def split_names(text: str) -> list[str]:
+    """The names of `one+another`, in their order; none of an empty text."""
+    return text.split("+") if text else []
+
+
+def names_in(table: str) -> Any:
+    """A field whose values are names of `table` (see `name_in`) with `+` between; none at first."""
+
+    def check(key: str, value: str) -> None:
+        for name in split_names(value):
+            choose(pkgutil.resolve_name(table), name, key)
+
+    return field(default="", metadata={"check": check})
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Section:
     """Values that are checked as they are set, each by the check that stands beside it."""
@@ -94,7 +109,13 @@ class NetworksRecipe(_Section):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainRecipe(_Section):
-    """The training loop: lengths are counted in real images shown, so batch size is free."""
+    """The training loop: lengths are counted in real images shown, so batch size is free.
+
+    `gradient_penalty` is gamma of R1 and R2, taken every `gradient_penalty_interval` steps.
+    `consistency` is the weight of D's squared difference between a real image and the same one
+    mirrored and moved. `top_k` is the part of the fakes that the generator learns from, by D's
+    logit. `augment` names augmentations, `translation+cutout` say. Off: 0, 0, 1 and "".
+    """
 
     images: int = at_least(1, 12_000_000)
     interval_images: int = at_least(1, 20_000)
@@ -105,6 +126,13 @@ class TrainRecipe(_Section):
     beta1: float = within(0.3, lambda beta: 0 <= beta < 1, "0 to 1")
     beta2: float = within(0.999, lambda beta: 0 <= beta < 1, "0 to 1")
     real_label: float = within(0.9, lambda label: 0.5 < label <= 1, "0.5 to 1")
+    gradient_penalty: float = at_least(0, 0.0)
+    gradient_penalty_interval: int = at_least(1, 1)
+    consistency: float = at_least(0, 0.0)
+    top_k: float = within(1.0, lambda part: 0 < part <= 1, "above 0, to 1")
+    one_pass: bool = False
+    augment: str = names_in("doggan.gan.augment:AUGMENTATIONS")
+    augment_rate: float = between(0, 1, 1.0)
     ema_half_life_images: float = at_least(0, 20_000.0)
     flip: bool = True
     precision: str = name_in("doggan.support.device:PRECISIONS", "auto")
