@@ -1,6 +1,5 @@
-"""Networks, losses, EMA, sampler and pictures: shapes, closed forms, repeatable seeds."""
+"""Networks, EMA, sampler and pictures: shapes, closed forms, repeatable seeds."""
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +9,6 @@ from PIL import Image
 from torch import nn
 
 from doggan.gan.ema import EMA
-from doggan.gan.losses import LOSSES, BinaryCrossEntropy
 from doggan.gan.networks import ARCHITECTURES, UPSAMPLINGS, make_networks
 from doggan.gan.pictures import MAX_GIF_FRAMES, make_grid, save_gif, save_picture
 from doggan.gan.sampler import (
@@ -24,7 +22,7 @@ from doggan.gan.sampler import (
     to_uint8,
 )
 from doggan.gan.walks import noise_walk, sample_walk, save_walk, spherical_walk
-from doggan.recipe import NetworksRecipe, TrainRecipe
+from doggan.recipe import NetworksRecipe
 from doggan.support.errors import InputError
 
 SMALL = NetworksRecipe(latent=6, generator_width=4, discriminator_width=4)
@@ -135,55 +133,6 @@ def test_initial_weights_follow_the_seed_alone():
     first = [network.layers[0].weight for network in (one, other, third)]
     assert torch.equal(first[0], first[1])
     assert not torch.equal(first[0], first[2])
-
-
-def test_losses_have_their_closed_form():
-    real, fake = torch.tensor([2.0, -1.0]), torch.tensor([0.5, -3.0])
-
-    def softplus(x):
-        return math.log1p(math.exp(x))
-
-    # -y log s(x) - (1 - y) log(1 - s(x)) = softplus(x) - y x
-    expected = np.mean([softplus(x) - 0.9 * x for x in (2.0, -1.0)]) + np.mean(
-        [softplus(x) for x in (0.5, -3.0)]
-    )
-    loss, labels = BinaryCrossEntropy(TrainRecipe(real_label=0.9)), torch.zeros(2)
-    found = loss.discriminator_loss(None, same_logits, real, fake, labels)
-    assert found.loss.item() == pytest.approx(expected, rel=1e-6)
-    assert (found.real_logits is real, found.fake_logits is fake) == (True, True)
-    expected = np.mean([softplus(-x) for x in (0.5, -3.0)])
-    found = loss.generator_loss(None, same_logits, real, fake, labels)
-    assert found.item() == pytest.approx(expected, rel=1e-6)
-
-
-def test_the_hinge_pays_within_its_margin_only():
-    real, fake, labels = torch.tensor([2.0, -1.0]), torch.tensor([0.5, -3.0]), torch.zeros(2)
-    loss = LOSSES["hinge"](TrainRecipe())
-    # 1 - 2 and 1 - 3 are beyond the margin; 1 + 1 and 1 + 0.5 are within.
-    found = loss.discriminator_loss(None, same_logits, real, fake, labels)
-    assert found.loss.item() == pytest.approx((2.0 + 1.5) / 2)
-    assert loss.generator_loss(None, same_logits, real, fake, labels).item() == pytest.approx(1.25)
-
-
-def test_relativistic_least_squares_compares_with_the_other_halfs_mean():
-    real, fake, labels = torch.tensor([2.0, -1.0]), torch.tensor([0.5, -3.5]), torch.zeros(2)
-    loss = LOSSES["rals"](TrainRecipe())
-    # The means are 0.5 and -1.5: reals lie 3.5 and 0.5 above the fakes, which lie 0 and 4 below.
-    found = loss.discriminator_loss(None, same_logits, real, fake, labels)
-    expected = (2.5**2 + 0.5**2) / 2 + (1.0**2 + 3.0**2) / 2
-    assert found.loss.item() == pytest.approx(expected)
-    # The generator wants the halves the other way round.
-    expected = (1.0**2 + 5.0**2) / 2 + (4.5**2 + 1.5**2) / 2
-    found = loss.generator_loss(None, same_logits, real, fake, labels)
-    assert found.item() == pytest.approx(expected)
-    # Only differences of logits count.
-    shifted = loss.generator_loss(None, same_logits, real + 7, fake + 7, labels)
-    torch.testing.assert_close(shifted, found)
-
-
-def same_logits(images, labels):
-    """A discriminator whose logits are what it is given."""
-    return images
 
 
 def linear(value):

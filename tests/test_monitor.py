@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from doggan.gan import trainer
+from doggan.gan.augment import Augment
 from doggan.gan.distributed import Processes
-from doggan.gan.losses import BinaryCrossEntropy, DiscriminatorLoss
+from doggan.gan.losses import BinaryCrossEntropy
 from doggan.gan.monitor import Monitor, NonFiniteLossError, StepResult
 from doggan.gan.state import TrainingState, new_state
 from doggan.gan.steps import Steps
@@ -103,15 +104,16 @@ def test_from_a_step_that_is_not_finite_on_nothing_changes(
         state=state,
         discriminator=state.discriminator,
         loss=BinaryCrossEntropy(tiny_recipe.train),
+        augment=Augment(tiny_recipe.train),
         monitor=monitor,
         precision="fp32",
+        options=tiny_recipe.train,
     )
 
     def step():
         fake = state.generator(torch.randn(8, tiny_recipe.networks.latent), labels)
         real = torch.rand_like(fake)
-        steps.train_discriminator(real, fake, labels)
-        steps.train_generator(real, fake, labels)
+        steps.train(real, fake, labels)
 
     # The weights of batch norm's running averages follow every forward, so they are left out.
     def bits():
@@ -128,11 +130,9 @@ def test_from_a_step_that_is_not_finite_on_nothing_changes(
     name = f"{network}_loss"
     whole = getattr(BinaryCrossEntropy, name)
 
-    def break_it(self, generator, discriminator, real, fake, labels):
-        found = whole(self, generator, discriminator, real, fake, labels)
-        loss, of = (found[0], found[1]) if isinstance(found, DiscriminatorLoss) else (found, fake)
-        loss = loss * math.nan if broken == "loss" else loss + _Explode.apply(of)
-        return found._replace(loss=loss) if isinstance(found, DiscriminatorLoss) else loss
+    def break_it(self, real_logits, fake_logits):
+        loss = whole(self, real_logits, fake_logits)
+        return loss * math.nan if broken == "loss" else loss + _Explode.apply(fake_logits)
 
     before = bits()
     monkeypatch.setattr(BinaryCrossEntropy, name, break_it)
@@ -170,8 +170,7 @@ def test_the_ema_a_user_gets_never_saw_a_failed_step(tiny_set, tiny_recipe, tmp_
 
     def loss(*arguments):
         calls.append(1)
-        found = whole(*arguments)
-        return found._replace(loss=found.loss * (math.nan if len(calls) > 5 else 1))
+        return whole(*arguments) * (math.nan if len(calls) > 5 else 1)
 
     straight = with_value(tiny_recipe, "train.images", 32)
     trainer.train(tiny_set, tmp_path / "straight", straight)

@@ -6,68 +6,22 @@ overridden with `section.key=value`. There is no other configuration.
 
 import difflib
 import json
-import pkgutil
 import tomllib
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from doggan.competition import IMAGES, SIDE_PX
+from doggan.support.checked_fields import Section, at_least, between, name_in, names_in, within
 from doggan.support.errors import InputError
-from doggan.support.tables import choose
 
 MIN_SIDE_PX, MAX_SIDE_PX, MAX_FRAME_SIDE_PX = 16, 128, 256
 MAX_TRUNCATION = 2.0
 _RECIPES = Path(__file__).with_name("recipes")
 
 
-def within(default: Any, fits: Callable[[Any], bool], expected: str) -> Any:
-    """A field whose values must pass `fits`; `expected` says in an error which do."""
-
-    def check(key: str, value: object) -> None:
-        if not fits(value):
-            raise InputError(f"{key} is {value!r}; expected {expected}")
-
-    return field(default=default, metadata={"check": check})
-
-
-def at_least(least: float, default: Any) -> Any:
-    """A field whose values are `least` or more."""
-    return within(default, lambda value: value >= least, f"{least} or more")
-
-
-def between(least: float, most: float, default: Any) -> Any:
-    """A field whose values lie from `least` to `most`, both included."""
-    return within(default, lambda value: least <= value <= most, f"{least:,} to {most:,}")
-
-
-def name_in(table: str, default: str) -> Any:
-    """A field whose values are the names of `table`, given as `module:TABLE`.
-
-    The table stands in a room above this one, so it is looked up only when a recipe is checked.
-    """
-
-    def check(key: str, value: str) -> None:
-        choose(pkgutil.resolve_name(table), value, key)
-
-    return field(default=default, metadata={"check": check})
-
-
 @dataclass(frozen=True, kw_only=True)
-class _Section:
-    """Values that are checked as they are set, each by the check that stands beside it."""
-
-    def __post_init__(self):
-        section = type(self).__name__.removesuffix("Recipe").lower()  # TrainRecipe: train
-        for item in fields(self):
-            if "check" in item.metadata:
-                key = f"{section}.{item.name}" if section else item.name
-                item.metadata["check"](key, getattr(self, item.name))
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataRecipe(_Section):
+class DataRecipe(Section):
     """How photos become square images; the last three are for `mixed` alone."""
 
     crop: str = name_in("doggan.data.crops:CROPS", "square")
@@ -80,7 +34,7 @@ class DataRecipe(_Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworksRecipe(_Section):
+class NetworksRecipe(Section):
     """Generator and discriminator; the side, the channels and the labels are those of the set.
 
     `latent` is the length of z. The widths are channels at the finest feature map of each half of
@@ -101,7 +55,7 @@ def _are_parts(values: tuple[float, ...]) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainRecipe(_Section):
+class TrainRecipe(Section):
     """The training loop: lengths are counted in real images shown, so batch size is free.
 
     `batch_size` doubles `batch_doublings` times, at equal parts of the run, and learning rates fall
@@ -109,6 +63,10 @@ class TrainRecipe(_Section):
     whichever comes first. An average of the generator is kept for each half-life of `ema_parts`,
     in parts of the images seen so far, and of at most `ema_half_life_images`; the first is the
     run's own.
+    `gradient_penalty` is gamma of R1 and R2, taken every `gradient_penalty_interval` steps.
+    `consistency` is the weight of D's squared difference between a real image and the same one
+    mirrored and moved. `top_k` is the part of the fakes that the generator learns from, by D's
+    logit. `augment` names augmentations, `translation+cutout` say. Off: 0, 0, 1 and "".
     """
 
     images: int = at_least(1, 12_000_000)
@@ -122,6 +80,13 @@ class TrainRecipe(_Section):
     beta1: float = within(0.3, lambda beta: 0 <= beta < 1, "0 to 1")
     beta2: float = within(0.999, lambda beta: 0 <= beta < 1, "0 to 1")
     real_label: float = within(0.9, lambda label: 0.5 < label <= 1, "0.5 to 1")
+    gradient_penalty: float = at_least(0, 0.0)
+    gradient_penalty_interval: int = at_least(1, 1)
+    consistency: float = at_least(0, 0.0)
+    top_k: float = within(1.0, lambda part: 0 < part <= 1, "above 0, to 1")
+    one_pass: bool = False
+    augment: str = names_in("doggan.gan.augment:AUGMENTATIONS")
+    augment_rate: float = between(0, 1, 1.0)
     ema_parts: tuple[float, ...] = within((0.05,), _are_parts, "one to five numbers from 0 to 1")
     ema_half_life_images: float = at_least(0, 20_000.0)
     flip: bool = True
@@ -130,7 +95,7 @@ class TrainRecipe(_Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SubmissionRecipe(_Section):
+class SubmissionRecipe(Section):
     """What goes into the zip.
 
     With `choose` the judge chooses the average of the generator and the truncation, around the
@@ -143,7 +108,7 @@ class SubmissionRecipe(_Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe(_Section):
+class Recipe(Section):
     """One run, whole."""
 
     seed: int = within(0, lambda seed: 0 <= seed < 2**32, "0 to 4294967295")

@@ -31,7 +31,7 @@ class TrainingState:
     scaler: torch.amp.GradScaler
     random: torch.Generator
     images_seen: int = 0
-    steps: int = 0
+    steps: int = 0  # taken before the next one
     seconds: float = 0.0
     skipped_steps: int = 0
 

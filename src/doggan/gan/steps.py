@@ -5,9 +5,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from doggan.gan.losses import Loss
+from doggan.gan.augment import DRAWS, Augment
+from doggan.gan.losses import Loss, most_real
 from doggan.gan.monitor import Monitor, StepResult
+from doggan.gan.regularisers import check_penalty, consistency, gradient_penalty
 from doggan.gan.state import TrainingState
+from doggan.recipe import TrainRecipe
 from doggan.support.device import autocast
 
 
@@ -15,43 +18,135 @@ from doggan.support.device import autocast
 class Steps:
     """Takes the steps of a training; nothing here waits for the device.
 
-    `discriminator` is the state's, or what averages its gradients over several processes.
+    `discriminator` is the state's, or what averages its gradients over several processes; `share`
+    (rank, processes) is which of them this is. Images are [N, C, H, W] in [-1, 1], real and fake
+    ones of the same labels [N]. Raises InputError for a penalty that the discriminator cannot have.
     """
 
     state: TrainingState
     discriminator: nn.Module
     loss: Loss
+    augment: Augment
     monitor: Monitor
     precision: str
+    options: TrainRecipe
+    share: tuple[int, int] = (0, 1)
+
+    def __post_init__(self):
+        check_penalty(self.state.discriminator, self.options)
+
+    def train(self, real: Tensor, fake: Tensor, labels: Tensor) -> tuple[StepResult, StepResult]:
+        """A step of the discriminator, and one of the generator through `fake`.
+
+        The generator learns from the discriminator as it is after its step, or, by
+        `train.one_pass`, as it was before.
+        """
+        if self.options.one_pass:
+            return self._train_in_one_pass(real, fake, labels)
+        d_step = self.train_discriminator(real, fake, labels)
+        return d_step, self.train_generator(real, fake, labels)
 
     def train_discriminator(self, real: Tensor, fake: Tensor, labels: Tensor) -> StepResult:
-        """A step on [N, C, H, W] real and fake images in [-1, 1] of the same labels [N]."""
-        networks = (self.state.generator, self.discriminator)
-        with autocast(real.device, self.precision):
-            found = self.loss.discriminator_loss(*networks, real, fake.detach(), labels)
-        state = self.state
-        norm = self._update(state.discriminator, state.discriminator_optimizer, found.loss)
-        accuracy = ((found.real_logits > 0).float().mean(), (found.fake_logits < 0).float().mean())
-        return StepResult(loss=found.loss.detach(), grad_norm=norm, accuracy=accuracy)
+        """A step on both; nothing of it reaches the generator."""
+        real, fake = self._augmented(real), self._augmented(fake.detach())
+        logits = self._logits(self.discriminator, labels, real, fake)
+        return self._step_discriminator(real, fake, labels, *logits)
 
     def train_generator(self, real: Tensor, fake: Tensor, labels: Tensor) -> StepResult:
-        """A step through the discriminator's view of the [N, C, H, W] fakes."""
+        """A step through the discriminator's view of the fakes."""
         state = self.state
         # The discriminator's own gradients would only be thrown away.
         state.discriminator.requires_grad_(False)
-        with autocast(fake.device, self.precision):
-            loss = self.loss.generator_loss(
-                state.generator, state.discriminator, real, fake, labels
-            )
+        shown = [self._augmented(x) for x in ((real, fake) if self.loss.relativistic else (fake,))]
+        *real_logits, fake_logits = self._logits(state.discriminator, labels, *shown)
+        loss = self._generator_loss(real_logits[0] if real_logits else None, fake_logits)
         norm = self._update(state.generator, state.generator_optimizer, loss)
         state.discriminator.requires_grad_(True)
         return StepResult(loss=loss.detach(), grad_norm=norm)
 
-    def _update(self, network: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor) -> Tensor:
-        """Updates the network unless the loss or its gradient is not finite; returns the norm."""
+    def _train_in_one_pass(
+        self, real: Tensor, fake: Tensor, labels: Tensor
+    ) -> tuple[StepResult, StepResult]:
+        """Both steps from the same logits (Shen et al. 2021, arXiv:2103.00430).
+
+        The paper gets the generator's gradient from the discriminator's, times a factor an image.
+        Here it is taken for itself, by a second backward for the images alone: exact with every
+        loss, where hinge's factor is a division by zero, and with batch norm, where none exists.
+        """
+        state, seen = self.state, fake.detach().requires_grad_()
+        real, shown = self._augmented(real), self._augmented(seen)
+        logits = self._logits(self.discriminator, labels, real, shown)
+        loss = self._generator_loss(logits[0].detach(), logits[1])
+        (gradient,) = torch.autograd.grad(state.scaler.scale(loss), seen, retain_graph=True)
+        d_step = self._step_discriminator(real, shown, labels, *logits)
+        norm = self._update(
+            state.generator, state.generator_optimizer, loss.detach(), through=(fake, gradient)
+        )
+        return d_step, StepResult(loss=loss.detach(), grad_norm=norm)
+
+    def _step_discriminator(
+        self, real: Tensor, fake: Tensor, labels: Tensor, real_logits: Tensor, fake_logits: Tensor
+    ) -> StepResult:
+        """A step on what was shown and the logits of it, with the regularisers that are due."""
+        options, state = self.options, self.state
+        loss = self.loss.discriminator_loss(real_logits, fake_logits)
+        if options.consistency:
+            draws = self._draws(real, DRAWS)
+            with autocast(real.device, self.precision):
+                found = consistency(self.discriminator, real, labels, real_logits, draws)
+            loss = loss + options.consistency * found
+        interval = options.gradient_penalty_interval
+        if options.gradient_penalty and state.steps % interval == 0:
+            # Lazily, as in StyleGAN2 (Karras et al. 2020, arXiv:1912.04958): seldom, and as much
+            # stronger. In fp16 a gradient of a pixel is too small for its least number.
+            precision = "fp32" if self.precision == "fp16" else self.precision
+            with autocast(real.device, precision):
+                found = [gradient_penalty(self.discriminator, x, labels) for x in (real, fake)]
+            loss = loss + options.gradient_penalty / 2 * interval * sum(found)
+        norm = self._update(state.discriminator, state.discriminator_optimizer, loss)
+        accuracy = ((real_logits > 0).float().mean(), (fake_logits < 0).float().mean())
+        return StepResult(loss=loss.detach(), grad_norm=norm, accuracy=accuracy)
+
+    def _generator_loss(self, real_logits: Tensor | None, fake_logits: Tensor) -> Tensor:
+        return self.loss.generator_loss(*most_real(self.options.top_k, real_logits, fake_logits))
+
+    def _logits(self, discriminator: nn.Module, labels: Tensor, *batches: Tensor) -> list[Tensor]:
+        """[N] fp32 of each batch of images."""
+        with autocast(labels.device, self.precision):
+            return [discriminator(images, labels).float() for images in batches]
+
+    def _augmented(self, images: Tensor) -> Tensor:
+        """As the discriminator is shown them; each call draws afresh."""
+        count = self.augment.draws
+        return self.augment(images, self._draws(images, count)) if count else images
+
+    def _draws(self, images: Tensor, count: int) -> Tensor:
+        """[N, count] uniform numbers in [0, 1), from the state's: images of all processes differ.
+
+        Every process draws the whole batch's and takes its share, so that the generator stays the
+        same on all of them, as it is saved.
+        """
+        rank, processes = self.share
+        shape = len(images) * processes, count
+        random = self.state.random
+        return torch.rand(*shape, generator=random, device=images.device)[rank::processes]
+
+    def _update(
+        self,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        loss: Tensor,
+        through: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        """Updates the network unless the loss or its gradient is not finite; returns the norm.
+
+        `through` is, where the loss's graph does not reach the network, what does, and the scaled
+        loss's gradient there.
+        """
         scaler = self.state.scaler
         optimizer.zero_grad(set_to_none=True)
-        scaler.scale(loss).backward()
+        output, gradient = through or (scaler.scale(loss), None)
+        output.backward(gradient)
         scaler.unscale_(optimizer)
         norm = torch.nn.utils.get_total_norm([weight.grad for weight in network.parameters()])
         stop = self.monitor.guard(loss, norm, scaled=scaler.is_enabled())

@@ -7,6 +7,7 @@ import torch
 
 from doggan.data.batches import Batches
 from doggan.data.imageset import ImageSet, open_imageset
+from doggan.gan.augment import Augment
 from doggan.gan.distributed import check_batch, join_processes, launch, started_by_torchrun
 from doggan.gan.history import read_history
 from doggan.gan.losses import LOSSES
@@ -110,8 +111,11 @@ def _train(
             state=state,
             discriminator=processes.parallel(state.discriminator),
             loss=choose(LOSSES, options.loss, "train.loss")(options),
+            augment=Augment(options),
             monitor=monitor,
             precision=precision,
+            options=options,
+            share=share,
         )
         stopped_by = "images" if state.images_seen >= options.images else ""
         recorder = NoRecorder()
@@ -137,9 +141,8 @@ def _train(
             with autocast(device, precision):
                 fake = generator(z, labels)
 
-            # Train the discriminator on both, then the generator against it.
-            d_step = steps.train_discriminator(real, fake, labels)
-            g_step = steps.train_generator(real, fake, labels)
+            # Train the discriminator on both, and the generator against it.
+            d_step, g_step = steps.train(real, fake, labels)
             state.scaler.update()
             monitor.add(state.images_seen, state.steps, d_step, g_step)
 
