@@ -11,7 +11,8 @@ from torch import nn
 
 from doggan.gan.ema import EMA, WARM_UP
 from doggan.gan.losses import LOSSES, BinaryCrossEntropy
-from doggan.gan.networks import ARCHITECTURES, UPSAMPLINGS, make_networks
+from doggan.gan.networks import ARCHITECTURES, make_networks
+from doggan.gan.networks.dcgan import UPSAMPLINGS
 from doggan.gan.pictures import MAX_GIF_FRAMES, make_grid, save_gif, save_picture
 from doggan.gan.sampler import (
     BATCH,
