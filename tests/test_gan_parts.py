@@ -9,7 +9,8 @@ from PIL import Image
 from torch import nn
 
 from doggan.gan.ema import EMA
-from doggan.gan.networks import ARCHITECTURES, UPSAMPLINGS, make_networks
+from doggan.gan.networks import ARCHITECTURES, make_networks
+from doggan.gan.networks.dcgan import UPSAMPLINGS
 from doggan.gan.pictures import MAX_GIF_FRAMES, make_grid, save_gif, save_picture
 from doggan.gan.sampler import (
     BATCH,

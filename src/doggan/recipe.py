@@ -38,13 +38,18 @@ class NetworksRecipe(Section):
     """Generator and discriminator; the side, the channels and the labels are those of the set.
 
     `latent` is the length of z. The widths are channels at the finest feature map of each half of
-    a `dcgan`, and units of the narrowest hidden layer of a `dense` one. `upsampling` is how a
-    `dcgan` doubles its maps. `conditional` networks are told the label.
+    a `dcgan` or `resnet`, and units of the narrowest hidden layer of a `dense` one. `upsampling` is
+    how a `dcgan` doubles its maps; a `resnet` always by `nearest`. A `dense` discriminator has no
+    batch norm. `conditional` networks are told the label: the generator as `conditioning` says. A
+    `hierarchical_latent` is split among the first layer and the generator's batch norms.
     """
 
     architecture: str = name_in("doggan.gan.networks:ARCHITECTURES", "dcgan")
-    upsampling: str = name_in("doggan.gan.networks:UPSAMPLINGS", "transposed")
+    upsampling: str = name_in("doggan.gan.networks.dcgan:UPSAMPLINGS", "transposed")
+    discriminator_norm: str = name_in("doggan.gan.networks.norms:NORMS", "batch")
     conditional: bool = False
+    conditioning: str = name_in("doggan.gan.networks.pair:CONDITIONINGS", "latent")
+    hierarchical_latent: bool = False
     latent: int = between(1, 4096, 128)
     generator_width: int = between(1, 4096, 64)
     discriminator_width: int = between(1, 4096, 64)

@@ -60,7 +60,7 @@ def fill_in(template: str, contents: bytes, sha256: str) -> str:
     # Those for the competition's images, read as plain TOML: checking a recipe loads PyTorch.
     recipes = [
         f'"{path.stem}"'
-        for path in sorted((_PACKAGE / "recipes").glob("*.toml"))
+        for path in sorted((_PACKAGE / "recipes").glob("*.toml"), key=lambda path: path.stem)
         if tomllib.loads(path.read_text("utf-8")).get("data", {}).get("side_px", SIDE_PX) == SIDE_PX
     ]
     encoded = base64.b64encode(bz2.compress(contents, 9)).decode()

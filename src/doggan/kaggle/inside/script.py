@@ -12,7 +12,7 @@ the log says how. When it is done, images.zip lies in the output, ready to be su
 
 # Settings: yours to edit.
 
-RECIPE = "dogs"  # @RECIPES@, or the path of an attached TOML file
+RECIPE = "dogs"  # @RECIPES@, or a TOML file's path
 OVERRIDES = []  # values of the recipe, such as ["train.batch_size=128", "data.crop=four"]
 TIME_LIMIT = None  # such as "8h45m"; None is that when committed, and 5 minutes in the editor
 SEED = 0
