@@ -4,7 +4,7 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from doggan.competition import SIDE_PX
 from doggan.data.build import build_imageset
 from doggan.gan import run_folder
 from doggan.gan.averages import load_averages
+from doggan.gan.budget import fit_to_budget
 from doggan.gan.generator_file import load_generator, save_generator
 from doggan.gan.networks import make_networks
 from doggan.gan.pictures import make_grid, save_picture
@@ -110,6 +111,8 @@ def run_competition(job: Job) -> CompetitionResult:
     say(f"Building the set from {', '.join(map(str, job.sources))}")
     imageset = build_imageset(job.sources, folder / run_folder.SET, recipe.data, colour=True)
     say(f"  {imageset.describe()}")
+    recipe = fit_to_budget(recipe, imageset, device=job.device, deadline=deadline, say=say)
+    job = replace(job, recipe=recipe)
 
     # Measure what follows training.
     reserve = _measure_zip(job, len(imageset.label_names)) * MARGIN + MARGIN_SECONDS

@@ -99,6 +99,25 @@ class TrainRecipe(Section):
     deterministic: bool = False
 
 
+def _are_widths(values: tuple[float, ...]) -> bool:
+    widths = all(1 <= value <= 4096 and value == int(value) for value in values)
+    return widths and list(values) == sorted(values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetRecipe(Section):
+    """How networks and batches grow with what a run can carry; without `widths` they do not.
+
+    Both networks get the widest of `widths` that shows the whole set `epochs` times before the end.
+    Where that would show it twice as often, and twice that, the batch doubles, to
+    `most_batch_size` at most.
+    """
+
+    widths: tuple[float, ...] = within((), _are_widths, "whole numbers from 1 to 4096, ascending")
+    epochs: float = at_least(0, 30.0)
+    most_batch_size: int = at_least(2, 64)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SubmissionRecipe(Section):
     """What goes into the zip.
@@ -120,6 +139,7 @@ class Recipe(Section):
     data: DataRecipe = field(default_factory=DataRecipe)
     networks: NetworksRecipe = field(default_factory=NetworksRecipe)
     train: TrainRecipe = field(default_factory=TrainRecipe)
+    budget: BudgetRecipe = field(default_factory=BudgetRecipe)
     submission: SubmissionRecipe = field(default_factory=SubmissionRecipe)
 
 

@@ -23,9 +23,13 @@ def run(args: Namespace, say: Say) -> Outcome:
         return asdict(recipe), 0
 
     from doggan.data.imageset import open_imageset
+    from doggan.gan.budget import fit_to_budget
+    from doggan.gan.run_folder import check_run_folder
     from doggan.gan.trainer import train
 
     imageset = open_imageset(args.set)
+    check_run_folder(args.out, args.resume)  # before speeds are measured
+    recipe = fit_to_budget(recipe, imageset, device=args.device, deadline=deadline, say=say)
     result = train(
         imageset, args.out, recipe, device=args.device, deadline=deadline, resume=args.resume
     )

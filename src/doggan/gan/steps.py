@@ -6,12 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from doggan.gan.augment import DRAWS, Augment
-from doggan.gan.losses import Loss, most_real
+from doggan.gan.losses import LOSSES, Loss, most_real
 from doggan.gan.monitor import Monitor, StepResult
 from doggan.gan.regularisers import check_penalty, consistency, gradient_penalty
 from doggan.gan.state import TrainingState
 from doggan.recipe import TrainRecipe
 from doggan.support.device import autocast
+from doggan.support.tables import choose
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,3 +155,24 @@ class Steps:
             optimizer.found_inf = stop  # which the fused optimizers read on the device
         scaler.step(optimizer)
         return norm
+
+
+def make_steps(
+    state: TrainingState,
+    discriminator: nn.Module,
+    options: TrainRecipe,
+    monitor: Monitor,
+    precision: str,
+    share: tuple[int, int] = (0, 1),
+) -> Steps:
+    """Steps with the loss and the augmentations that the recipe's training section names."""
+    return Steps(
+        state=state,
+        discriminator=discriminator,
+        loss=choose(LOSSES, options.loss, "train.loss")(options),
+        augment=Augment(options),
+        monitor=monitor,
+        precision=precision,
+        options=options,
+        share=share,
+    )

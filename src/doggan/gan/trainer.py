@@ -7,16 +7,14 @@ import torch
 
 from doggan.data.batches import Batches
 from doggan.data.imageset import ImageSet, open_imageset
-from doggan.gan.augment import Augment
 from doggan.gan.distributed import check_batch, join_processes, launch, started_by_torchrun
 from doggan.gan.history import read_history
-from doggan.gan.losses import LOSSES
 from doggan.gan.monitor import Monitor
 from doggan.gan.recorder import NoRecorder, Recorder
 from doggan.gan.run_folder import check_run_folder
 from doggan.gan.schedule import batch_size_at, part_done, set_learning_rates
 from doggan.gan.state import load_checkpoint, new_state
-from doggan.gan.steps import Steps
+from doggan.gan.steps import make_steps
 from doggan.recipe import Recipe
 from doggan.support.deadline import Deadline
 from doggan.support.device import (
@@ -27,7 +25,6 @@ from doggan.support.device import (
     set_determinism,
 )
 from doggan.support.signals import stop_request
-from doggan.support.tables import choose
 
 LOG_STEPS = 10  # the host waits for the device once in so many steps
 
@@ -107,16 +104,8 @@ def _train(
         share = (processes.rank, processes.count)
         batches = Batches(imageset, options, seed=recipe.seed, device=device, share=share)
         monitor = Monitor(device, state.images_seen, state.seconds)
-        steps = Steps(
-            state=state,
-            discriminator=processes.parallel(state.discriminator),
-            loss=choose(LOSSES, options.loss, "train.loss")(options),
-            augment=Augment(options),
-            monitor=monitor,
-            precision=precision,
-            options=options,
-            share=share,
-        )
+        discriminator = processes.parallel(state.discriminator)
+        steps = make_steps(state, discriminator, options, monitor, precision, share)
         stopped_by = "images" if state.images_seen >= options.images else ""
         recorder = NoRecorder()
         if processes.first:
