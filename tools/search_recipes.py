@@ -56,7 +56,8 @@ NAME_PX = 220  # for a variant's name, left of its row
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """What every run of a search shares: `budget` is in seconds, `count` the images judged."""
+    """What every run of a search shares: `budget` is in seconds, `count` the images judged, `lanes`
+    the runs at once on a GPU."""
 
     photos: Path
     out: Path
@@ -64,6 +65,7 @@ class Search:
     count: int
     judge: str
     device: str
+    lanes: int = 1
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -118,7 +120,7 @@ def run_all(search: Search, runs: dict[str, Recipe]) -> Iterator[str]:
     judge = load_judge(search.judge, device=choose_device(search.device))
     read_reference([frames]).features(judge)  # kept for the runs
     on_gpu = choose_device(search.device).type == "cuda"
-    cores = [None] if on_gpu else sorted(os.sched_getaffinity(0))
+    cores = [None] * search.lanes if on_gpu else sorted(os.sched_getaffinity(0))
     with Manager() as manager:
         free = manager.Queue()
         for core in cores:
@@ -194,9 +196,14 @@ def write_summary(out: Path) -> None:
     save_picture(sheet, out / "sheet.png")
 
 
+def set_folder(search: Search, recipe: DataRecipe) -> Path:
+    """Where the search keeps the set of these crops."""
+    return search.out / "sets" / "-".join(str(value) for value in vars(recipe).values())
+
+
 def _build(search: Search, recipe: DataRecipe) -> Path:
     """The folder of the recipe's set, which is built once for all runs."""
-    folder = search.out / "sets" / "-".join(str(value) for value in vars(recipe).values())
+    folder = set_folder(search, recipe)
     if not is_imageset(folder):
         build_imageset([search.photos], folder, recipe, colour=True)
     return folder

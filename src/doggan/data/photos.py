@@ -16,7 +16,6 @@ from doggan.recipe import DataRecipe
 
 # albumentations asks the network for its newest version when it is imported, unless told not to.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-import albumentations as A
 
 MAX_PHOTO_PIXELS = 100_000_000
 NO_LABEL = "unlabelled"  # of images that lie in no folder of their own
@@ -116,6 +115,8 @@ def usable_box(box: Box | None, size: Size, recipe: DataRecipe) -> Box:
 
 def cut(photo: Image.Image, windows: Iterable[Window], side: int) -> np.ndarray:
     """Cuts the windows out of an RGB photo: [windows, side, side, 3] uint8."""
+    import albumentations as A  # late: those who only read what was built can do without it
+
     pixels = np.asarray(photo)  # [H, W, 3] uint8
     return squash((A.Crop(*window)(image=pixels)["image"] for window in windows), side)
 
