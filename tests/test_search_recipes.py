@@ -86,3 +86,16 @@ def test_a_search_ends_in_a_table_and_a_sheet_and_is_found_again(photos, tmp_pat
     for result in (again, content[0]):
         del result["scorecards"][0]["seconds"]
     assert again == content[0]
+
+
+@pytest.mark.slow
+def test_a_variant_that_fails_stops_no_other(photos, tmp_path, capsys):
+    lines = [line.replace("=", " = ", 1) for line in TINY if not line.startswith("submission")]
+    tiny = "\n".join(lines)
+    refused = "\n".join([tiny, "train.gradient_penalty = 1.0"])  # with batch norm in D
+    path = write_variants(tmp_path, f"[bad]\n{refused}\n[good]\n{tiny}\n")
+    arguments = [str(photos), str(path), "--out", str(tmp_path / "out"), "--budget", "30s"]
+    assert search_recipes.main([*arguments, "--count", "12"]) == 0
+    said = capsys.readouterr().out
+    assert "bad-seed0: failed: train.gradient_penalty is 1" in said
+    assert [row for row in said.splitlines() if row.startswith("| good-seed0")]

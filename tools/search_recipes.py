@@ -89,8 +89,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (DogganError, OSError) as error:
         print(f"search_recipes: {error}", file=sys.stderr)
         return getattr(error, "exit_code", 1)
-    print((args.out / "table.md").read_text("utf-8"))
-    return 0
+    table = args.out / "table.md"
+    print(table.read_text("utf-8") if table.exists() else "no run has ended")
+    return 0 if table.exists() else 1
 
 
 def read_variants(path: Path) -> dict[str, Recipe]:
@@ -114,11 +115,12 @@ def read_variants(path: Path) -> dict[str, Recipe]:
 
 
 def run_all(search: Search, runs: dict[str, Recipe]) -> Iterator[str]:
-    """Trains and judges the runs; a line each as it ends. Raises what a run raises."""
-    sets = {name: _build(search, recipe.data) for name, recipe in runs.items()}
-    frames = _build(search, DataRecipe(crop=KAGGLE_CROP))
+    """Trains and judges the runs, and says a line of each as it ends or fails."""
     judge = load_judge(search.judge, device=choose_device(search.device))
-    read_reference([frames]).features(judge)  # kept for the runs
+    for recipe in runs.values():
+        _build(search, recipe.data)
+        frames = _build(search, _frames(recipe))
+        read_reference([frames]).features(judge)  # kept for the runs
     on_gpu = choose_device(search.device).type == "cuda"
     cores = [None] * search.lanes if on_gpu else sorted(os.sched_getaffinity(0))
     with Manager() as manager:
@@ -130,18 +132,20 @@ def run_all(search: Search, runs: dict[str, Recipe]) -> Iterator[str]:
         )
         with pool:
             waiting = {
-                pool.submit(run_one, search, name, recipe, sets[name], frames, free): name
+                pool.submit(run_one, search, name, recipe, free): name
                 for name, recipe in runs.items()
             }
             for run in as_completed(waiting):
-                result = run.result()
+                try:
+                    mifid = run.result()["scorecards"][0]["mifid"]
+                except DogganError as error:  # such as rates that are too high
+                    yield f"{waiting[run]}: failed: {error}"
+                    continue
                 write_summary(search.out)
-                yield f"{waiting[run]}: MiFID {result['scorecards'][0]['mifid']:.1f}"
+                yield f"{waiting[run]}: MiFID {mifid:.1f}"
 
 
-def run_one(
-    search: Search, name: str, recipe: Recipe, set_folder: Path, frames: Path, free: Queue
-) -> dict:
+def run_one(search: Search, name: str, recipe: Recipe, free: Queue) -> dict:
     """Trains and judges one run, on a core of its own, and writes its result.json and log.txt.
 
     Returns the result; what a finished run left is returned as it is.
@@ -157,8 +161,9 @@ def run_one(
             torch.set_num_threads(1)
         clock = time.monotonic if core is None else time.process_time
         with (folder / "log.txt").open("a") as log, redirect_stderr(log):
-            _train(search, folder, recipe, open_imageset(set_folder), clock)
-            result = _judge(search, folder, recipe, read_reference([frames]))
+            _train(search, folder, recipe, open_imageset(set_folder(search, recipe.data)), clock)
+            reference = read_reference([set_folder(search, _frames(recipe))])
+            result = _judge(search, folder, recipe, reference)
         write_json(folder / RESULT, result)
         return result
     finally:
@@ -199,6 +204,11 @@ def write_summary(out: Path) -> None:
 def set_folder(search: Search, recipe: DataRecipe) -> Path:
     """Where the search keeps the set of these crops."""
     return search.out / "sets" / "-".join(str(value) for value in vars(recipe).values())
+
+
+def _frames(recipe: Recipe) -> DataRecipe:
+    """The whole frames that a run is judged against, of its images' side."""
+    return DataRecipe(crop=KAGGLE_CROP, side_px=recipe.data.side_px)
 
 
 def _build(search: Search, recipe: DataRecipe) -> Path:
