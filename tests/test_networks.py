@@ -398,7 +398,7 @@ def recipe_of(*overrides):
             "networks.generator_width=4",
             "networks.discriminator_width=4",
             "networks.conditional=true",
-            "networks.conditioning=batch_norm",
+            "networks.conditioning=batch-norm",
             "networks.hierarchical_latent=true",
             "train.batch_size=16",
             "train.ema_half_life_images=200",
