@@ -298,3 +298,17 @@ def test_resuming_with_everything_on_gives_the_same_bytes(
     assert contents[0]["steps"] == contents[1]["steps"] == 8
     pairs = zip(*map(checkpoint._tensors, contents), strict=True)
     assert all(torch.equal(one, other) for one, other in pairs)
+
+
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_images_go_through_together_where_they_do_not_mix(batch_norm):
+    discriminator = networks(SMALL)[1] if batch_norm else without_batch_norm()
+    steps = make_steps(TrainRecipe(), discriminator)
+    fake = torch.rand_like(REAL)
+    expected = [discriminator(images, LABELS) for images in (REAL, fake)]
+    seen = []
+    discriminator.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
+    found = steps._logits(discriminator, LABELS, REAL, fake)
+    assert seen == ([8, 8] if batch_norm else [16])
+    for mine, its in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, its)

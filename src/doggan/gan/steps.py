@@ -8,7 +8,12 @@ from torch import Tensor, nn
 from doggan.gan.augment import DRAWS, Augment
 from doggan.gan.losses import LOSSES, Loss, most_real
 from doggan.gan.monitor import Monitor, StepResult
-from doggan.gan.regularisers import check_penalty, consistency, gradient_penalty
+from doggan.gan.regularisers import (
+    check_penalty,
+    consistency,
+    gradient_penalty,
+    has_batch_norm,
+)
 from doggan.gan.state import TrainingState
 from doggan.recipe import TrainRecipe
 from doggan.support.device import autocast
@@ -112,9 +117,16 @@ class Steps:
         return self.loss.generator_loss(*most_real(self.options.top_k, real_logits, fake_logits))
 
     def _logits(self, discriminator: nn.Module, labels: Tensor, *batches: Tensor) -> list[Tensor]:
-        """[N] fp32 of each batch of images."""
+        """[N] fp32 of each batch of images.
+
+        Where the images of a batch do not mix, all go through the discriminator together: its
+        weights are then read, cast and divided by their norm once.
+        """
         with autocast(labels.device, self.precision):
-            return [discriminator(images, labels).float() for images in batches]
+            if has_batch_norm(self.state.discriminator):
+                return [discriminator(images, labels).float() for images in batches]
+            logits = discriminator(torch.cat(batches), labels.repeat(len(batches))).float()
+            return list(logits.chunk(len(batches)))
 
     def _augmented(self, images: Tensor) -> Tensor:
         """As the discriminator is shown them; each call draws afresh."""
