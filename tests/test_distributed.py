@@ -62,11 +62,13 @@ def train_launched_without_batch_norm(*arguments):
     trainer._train_launched(*arguments)
 
 
-def test_two_processes_take_the_steps_of_one(tiny_set, tiny_recipe, tmp_path, monkeypatch):
+@pytest.mark.parametrize("norm", ["batch", pytest.param("spectral", marks=pytest.mark.slow)])
+def test_two_processes_take_the_steps_of_one(tiny_set, tiny_recipe, tmp_path, monkeypatch, norm):
     # Without batch norm, which looks at a process's own share of a batch, only rounding differs.
     monkeypatch.setattr(state_module, "make_networks", without_batch_norm)
     monkeypatch.setattr(trainer, "_train_launched", train_launched_without_batch_norm)
     recipe = with_value(tiny_recipe, "networks.architecture", "dense")
+    recipe = with_value(recipe, "networks.discriminator_norm", norm)
     recipe = with_value(recipe, "train.precision", "fp32")
     one = train(tiny_set, tmp_path / "one", recipe)
     two = train(tiny_set, tmp_path / "two", recipe, processes=2)
