@@ -75,7 +75,12 @@ REGULARISED = {
 
 
 @pytest.mark.parametrize(
-    "options", [{}, REGULARISED, REGULARISED | {"one_pass": True}], ids=["plain", "all", "one_pass"]
+    "options",
+    [
+        pytest.param({}, id="plain"),
+        pytest.param(REGULARISED, id="regularised", marks=pytest.mark.slow),
+        pytest.param(REGULARISED | {"one_pass": True}, id="one_pass", marks=pytest.mark.slow),
+    ],
 )
 def test_two_processes_take_the_steps_of_one(tiny_set, tiny_recipe, tmp_path, monkeypatch, options):
     # Without batch norm, which looks at a process's own share of a batch, only rounding differs.
