@@ -256,9 +256,20 @@ def test_a_generator_that_is_none_is_refused(tiny_set, tiny_recipe, tmp_path):
         load_generator(folder, "cpu")
 
 
+# Beside the plain losses, what is added to one: each alone, and all together.
+LEARNING = {loss: [f"loss={loss}"] for loss in LOSSES} | {
+    "penalty": ["loss=rpgan", "gradient_penalty=1", "gradient_penalty_interval=4"],
+    "augment": ["augment=translation+cutout"],
+    "consistency": ["consistency=10"],
+    "top_k": ["top_k=0.5"],
+    "one_pass": ["one_pass=true"],
+}
+LEARNING["all"] = [value for name in list(LEARNING)[-5:] for value in LEARNING[name]]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("loss", LOSSES)
-def test_training_learns_the_colour_of_its_images(tmp_path, loss):
+@pytest.mark.parametrize("name", LEARNING)
+def test_training_learns_the_colour_of_its_images(tmp_path, name):
     # Orange images of side 16: the mean of what is generated must approach theirs.
     random = np.random.default_rng(0)
     images = np.array([220, 120, 20]) + random.integers(-20, 20, (64, 16, 16, 3))
@@ -277,7 +288,9 @@ def test_training_learns_the_colour_of_its_images(tmp_path, loss):
             "train.batch_size=16",
             "train.images=8000",
             "train.ema_half_life_images=200",
-            f"train.loss={loss}",
+            # The penalty needs a discriminator without batch norm.
+            f"networks.discriminator_norm={'none' if name in ('penalty', 'all') else 'batch'}",
+            *(f"train.{value}" for value in LEARNING[name]),
         ],
     )
     train(imageset, tmp_path / "run", recipe)
