@@ -1,6 +1,7 @@
 """One step of each network: its loss, its gradient, and the update unless either is not finite."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -123,10 +124,15 @@ class Steps:
         weights are then read, cast and divided by their norm once.
         """
         with autocast(labels.device, self.precision):
-            if has_batch_norm(self.state.discriminator):
+            if self._images_mix:
                 return [discriminator(images, labels).float() for images in batches]
             logits = discriminator(torch.cat(batches), labels.repeat(len(batches))).float()
             return list(logits.chunk(len(batches)))
+
+    @cached_property
+    def _images_mix(self) -> bool:
+        """Whether D has batch norm; every step asks, and looking through D takes time."""
+        return has_batch_norm(self.state.discriminator)
 
     def _augmented(self, images: Tensor) -> Tensor:
         """As the discriminator is shown them; each call draws afresh."""
