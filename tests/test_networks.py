@@ -344,6 +344,17 @@ def test_transposed_3x3_is_a_layer_deeper_at_each_doubling():
     assert sum(isinstance(layer, nn.ReLU) for layer in generator.layers) == 6
 
 
+@pytest.mark.parametrize("architecture", ["dcgan", "resnet"])
+def test_no_map_has_more_channels_than_channel_max(architecture):
+    recipe = replace(SMALL, architecture=architecture, channel_max=12, discriminator_width=4)
+    for network in networks(recipe, 64):
+        layers = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
+        found = [layer.num_features for layer in layers]
+        # The finest map has the width, the next twice that, and then the limit comes.
+        assert {8, 12} <= set(found) <= {4, 8, 12}
+        assert found.count(12) >= 2
+
+
 @pytest.mark.parametrize(("side", "factors"), [(64, [1, 2, 4, 8, 16]), (128, [1, 2, 4, 8, 16, 16])])
 def test_a_resnet_has_the_channels_of_biggan(side, factors):
     generator, discriminator = networks(replace(SMALL, architecture="resnet"), side)

@@ -38,10 +38,11 @@ class NetworksRecipe(Section):
     """Generator and discriminator; the side, the channels and the labels are those of the set.
 
     `latent` is the length of z. The widths are channels at the finest feature map of each half of
-    a `dcgan` or `resnet`, and units of the narrowest hidden layer of a `dense` one. `upsampling` is
-    how a `dcgan` doubles its maps; a `resnet` always by `nearest`. A `dense` discriminator has no
-    batch norm. `conditional` networks are told the label: the generator as `conditioning` says. A
-    `hierarchical_latent` is split among the first layer and the generator's batch norms.
+    a `dcgan` or `resnet`, whose smaller maps have more, up to `channel_max`, and units of the
+    narrowest hidden layer of a `dense` one. `upsampling` is how a `dcgan` doubles its maps; a
+    `resnet` always by `nearest`. A `dense` discriminator has no batch norm. `conditional` networks
+    are told the label: the generator as `conditioning` says. A `hierarchical_latent` is split among
+    the first layer and the generator's batch norms.
     """
 
     architecture: str = name_in("doggan.gan.networks:ARCHITECTURES", "dcgan")
@@ -53,6 +54,7 @@ class NetworksRecipe(Section):
     latent: int = between(1, 4096, 128)
     generator_width: int = between(1, 4096, 64)
     discriminator_width: int = between(1, 4096, 64)
+    channel_max: int = between(1, 4096, 1024)
 
 
 def _are_parts(values: tuple[float, ...]) -> bool:

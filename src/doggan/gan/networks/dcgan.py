@@ -1,5 +1,7 @@
 """The DCGAN of Radford et al. 2015 (arXiv:1511.06434)."""
 
+from itertools import pairwise
+
 from torch import nn
 
 from doggan.gan.networks.layers import batch_norm, doublings, smallest_map
@@ -15,15 +17,14 @@ def make_dcgan(
     """Strided convolutions, batch norm on all but the first and the last of each half."""
     norm = choose(NORMS, recipe.discriminator_norm, "networks.discriminator_norm")
     generator = Generator(recipe, side, channels, label_count, doublings(side), _layers)
-    planes = recipe.discriminator_width
-    features = [nn.Conv2d(channels, planes, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
-    for _ in range(doublings(side) - 1):
-        features += [nn.Conv2d(planes, planes * 2, 4, 2, 1, bias=not norm.batch)]
-        features += [*norm.layers(planes * 2), nn.LeakyReLU(0.2, inplace=True)]
-        planes *= 2
+    planes = _planes(recipe.discriminator_width, recipe.channel_max, side)
+    features = [nn.Conv2d(channels, planes[0], 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
+    for inner, outer in pairwise(planes):
+        features += [nn.Conv2d(inner, outer, 4, 2, 1, bias=not norm.batch)]
+        features += [*norm.layers(outer), nn.LeakyReLU(0.2, inplace=True)]
     smallest = side >> doublings(side)
-    head = nn.Conv2d(planes, 1, smallest, 1, 0)
-    discriminator = Discriminator(recipe, label_count, features, planes * smallest**2, head)
+    head = nn.Conv2d(planes[-1], 1, smallest, 1, 0)
+    discriminator = Discriminator(recipe, label_count, features, planes[-1] * smallest**2, head)
     initialise_normal(generator)
     norm.finish(discriminator)
     return generator, discriminator
@@ -37,14 +38,18 @@ def _layers(
     Where no doubling leads to `side`, the result is larger by a few pixels, to be cropped.
     """
     double = choose(UPSAMPLINGS, recipe.upsampling, "networks.upsampling")
-    planes = recipe.generator_width << (doublings(side) - 1)
-    layers = [nn.ConvTranspose2d(inputs, planes, smallest_map(side), 1, 0, bias=False)]
-    for _ in range(doublings(side) - 1):
-        layers += [batch_norm(planes, condition), nn.ReLU(inplace=True)]
-        layers += double(planes, planes // 2, bias=False)
-        planes //= 2
-    layers += [batch_norm(planes, condition), nn.ReLU(inplace=True)]
-    return [*layers, *double(planes, channels, bias=True), nn.Tanh()]
+    planes = _planes(recipe.generator_width, recipe.channel_max, side)[::-1]
+    layers = [nn.ConvTranspose2d(inputs, planes[0], smallest_map(side), 1, 0, bias=False)]
+    for inner, outer in pairwise(planes):
+        layers += [batch_norm(inner, condition), nn.ReLU(inplace=True)]
+        layers += double(inner, outer, bias=False)
+    layers += [batch_norm(planes[-1], condition), nn.ReLU(inplace=True)]
+    return [*layers, *double(planes[-1], channels, bias=True), nn.Tanh()]
+
+
+def _planes(width: int, most: int, side: int) -> list[int]:
+    """Channels of each map, from the finest on: twice as many at half the side, up to `most`."""
+    return [min(width << power, most) for power in range(doublings(side))]
 
 
 def _transposed(planes: int, planes_out: int, bias: bool) -> list[nn.Module]:

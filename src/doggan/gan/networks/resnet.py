@@ -81,7 +81,7 @@ def make_resnet(
     """A block for each doubling and halving; D has one more, at its smallest map."""
     norm = choose(NORMS, recipe.discriminator_norm, "networks.discriminator_norm")
     generator = Generator(recipe, side, channels, label_count, doublings(side), _layers)
-    planes = _planes(recipe.discriminator_width, side)
+    planes = _planes(recipe.discriminator_width, recipe.channel_max, side)
     features = [DownBlock(channels, planes[0], norm, first=True)]
     for halvings, (inner, outer) in enumerate(pairwise(planes), start=1):
         features.append(DownBlock(inner, outer, norm, halve=halvings < doublings(side)))
@@ -97,16 +97,17 @@ def _layers(
     recipe: NetworksRecipe, inputs: int, condition: int, side: int, channels: int
 ) -> list[nn.Module]:
     """A small map from z, blocks that double it, and a convolution to the image."""
-    planes = _planes(recipe.generator_width, side)[::-1]
+    planes = _planes(recipe.generator_width, recipe.channel_max, side)[::-1]
     layers = [nn.ConvTranspose2d(inputs, planes[0], smallest_map(side), 1, 0)]
     layers += [UpBlock(inner, outer, condition) for inner, outer in pairwise(planes)]
     layers += [nn.BatchNorm2d(planes[-1]), nn.ReLU(inplace=True)]
     return [*layers, nn.Conv2d(planes[-1], channels, 3, 1, 1), nn.Tanh()]
 
 
-def _planes(width: int, side: int) -> list[int]:
-    """Channels from the finest map on: BigGAN's at sides of 64 and 128."""
-    return [min(1 << power, MOST_PLANES) * width for power in range(doublings(side) + 1)]
+def _planes(width: int, most: int, side: int) -> list[int]:
+    """Channels from the finest map on, up to `most`: BigGAN's at sides of 64 and 128."""
+    factors = (min(1 << power, MOST_PLANES) for power in range(doublings(side) + 1))
+    return [min(factor * width, most) for factor in factors]
 
 
 def _shortcut(planes: int, planes_out: int) -> nn.Module:
