@@ -112,18 +112,22 @@ def test_once_the_deadline_is_over_the_recipes_own_is_taken(recipe, plan):
 
 
 def test_as_many_images_are_judged_as_their_share_of_the_time_allows(recipe):
+    said = []
     reference = Reference(np.zeros((4, 8, 8, 3), np.uint8), "made")
     plan = make_plan(reference, seconds_an_image=0.01, mathematics_seconds=0.5)
-    assert images_to_judge(plan, recipe, Deadline(None)) == MOST_IMAGES
+    assert images_to_judge(plan, recipe, Deadline(None), said.append) == MOST_IMAGES
     few = with_value(recipe, "submission.count", 20)
-    assert images_to_judge(plan, few, Deadline(None)) == 20
+    assert images_to_judge(plan, few, Deadline(None), said.append) == 20
     limit = 8 * (0.5 + 0.01 * 800) / TIME_SHARE  # for 800 images of each of 8 candidates
-    images = images_to_judge(plan, recipe, Deadline(limit))
+    images = images_to_judge(plan, recipe, Deadline(limit), said.append)
     assert images == pytest.approx(800, abs=2)
     assert seconds_to_choose(plan, recipe, images) <= TIME_SHARE * limit
+    assert not said
     short = 8 * (0.5 + 0.01 * (FEWEST_IMAGES - 10)) / TIME_SHARE
-    assert images_to_judge(plan, recipe, Deadline(short)) == 0
-    assert images_to_judge(plan, recipe, Deadline(1.0)) == 0
+    assert images_to_judge(plan, recipe, Deadline(short), said.append) == 0
+    assert images_to_judge(plan, recipe, Deadline(1.0), said.append) == 0
+    assert len(said) == 2
+    assert "too short" in said[0]
 
 
 def test_truncations_stay_in_range():

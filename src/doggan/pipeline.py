@@ -122,7 +122,7 @@ def run_competition(job: Job) -> CompetitionResult:
         plan = _plan_scoring(job, deadline.minus(reserve))
         reserve += plan.seconds * MARGIN
         if recipe.submission.choose:
-            images_to_choose_by = images_to_judge(plan, recipe, deadline.minus(reserve))
+            images_to_choose_by = images_to_judge(plan, recipe, deadline.minus(reserve), say)
     except NoScoreError as reason:
         unscored = str(reason)
     choosing = images_to_choose_by and seconds_to_choose(plan, recipe, images_to_choose_by) * MARGIN

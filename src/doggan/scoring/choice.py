@@ -4,7 +4,7 @@ Candidates are judged on one half of the reference. Whatever is best of many is 
 what it is worth is told by the other half.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from doggan.gan.averages import estimate_batch_norm
@@ -74,12 +74,17 @@ def truncations(recipe: Recipe) -> list[float]:
     return list(dict.fromkeys(value for value in found if value <= MAX_TRUNCATION))
 
 
-def images_to_judge(plan: ScoringPlan, recipe: Recipe, deadline: Deadline) -> int:
-    """How many images of each candidate there is time for; 0 where they would be too few."""
+def images_to_judge(
+    plan: ScoringPlan, recipe: Recipe, deadline: Deadline, say: Callable[[str], None]
+) -> int:
+    """How many images of each candidate there is time for; 0, which is said, where too few."""
     most = min(MOST_IMAGES, recipe.submission.count)
     seconds = TIME_SHARE * deadline.remaining() / _candidates(recipe) - plan.mathematics_seconds
     count = int(min(most, max(0.0, seconds) / plan.seconds_an_image))
-    return count if count >= min(FEWEST_IMAGES, most) else 0
+    if count >= min(FEWEST_IMAGES, most):
+        return count
+    say("  too short a run to choose by: the recipe's own average and truncation are taken")
+    return 0
 
 
 def seconds_to_choose(plan: ScoringPlan, recipe: Recipe, images: int) -> float:
