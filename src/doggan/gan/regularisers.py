@@ -42,14 +42,10 @@ def check_penalty(discriminator: nn.Module, options: TrainRecipe) -> None:
     There a logit depends on all images of its batch, and the gradient of their sum is not each
     image's own: the penalty would be another than the one that is asked for.
     """
-    if options.gradient_penalty and has_batch_norm(discriminator):
+    mixing = any(isinstance(layer, _BatchNorm) for layer in discriminator.modules())
+    if options.gradient_penalty and mixing:
         raise InputError(
             f"train.gradient_penalty is {options.gradient_penalty:g}, and the discriminator has "
             "batch norm, where no image has a gradient of its own; set "
             "networks.discriminator_norm to none or spectral, or train.gradient_penalty to 0"
         )
-
-
-def has_batch_norm(network: nn.Module) -> bool:
-    """Whether what a network makes of an image depends on the others of its batch."""
-    return any(isinstance(layer, _BatchNorm) for layer in network.modules())

@@ -1,7 +1,6 @@
 """One step of each network: its loss, its gradient, and the update unless either is not finite."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -9,12 +8,7 @@ from torch import Tensor, nn
 from doggan.gan.augment import DRAWS, Augment
 from doggan.gan.losses import LOSSES, Loss, most_real
 from doggan.gan.monitor import Monitor, StepResult
-from doggan.gan.regularisers import (
-    check_penalty,
-    consistency,
-    gradient_penalty,
-    has_batch_norm,
-)
+from doggan.gan.regularisers import check_penalty, consistency, gradient_penalty
 from doggan.gan.state import TrainingState
 from doggan.recipe import TrainRecipe
 from doggan.support.device import autocast
@@ -120,19 +114,13 @@ class Steps:
     def _logits(self, discriminator: nn.Module, labels: Tensor, *batches: Tensor) -> list[Tensor]:
         """[N] fp32 of each batch of images.
 
-        Where the images of a batch do not mix, all go through the discriminator together: its
-        weights are then read, cast and divided by their norm once.
+        All go through the discriminator together: its weights are read, cast and divided by their
+        norm once, and once they get a gradient.
         """
+        count = len(batches)
         with autocast(labels.device, self.precision):
-            if self._images_mix:
-                return [discriminator(images, labels).float() for images in batches]
-            logits = discriminator(torch.cat(batches), labels.repeat(len(batches))).float()
-            return list(logits.chunk(len(batches)))
-
-    @cached_property
-    def _images_mix(self) -> bool:
-        """Whether D has batch norm; every step asks, and looking through D takes time."""
-        return has_batch_norm(self.state.discriminator)
+            logits = discriminator(torch.cat(batches), labels.repeat(count), splits=count)
+            return list(logits.float().chunk(count))
 
     def _augmented(self, images: Tensor) -> Tensor:
         """As the discriminator is shown them; each call draws afresh."""

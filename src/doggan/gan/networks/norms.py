@@ -19,7 +19,22 @@ class Norm(NamedTuple):
 
     def layers(self, planes: int) -> list[nn.Module]:
         """What stands after a convolution."""
-        return [nn.BatchNorm2d(planes)] if self.batch else []
+        return [SplitBatchNorm(planes)] if self.batch else []
+
+
+class SplitBatchNorm(nn.BatchNorm2d):
+    """Batch norm of a batch that is `splits` batches, one after another: each for itself.
+
+    So a discriminator sees real and generated images together, and mixes them no more than if it
+    saw one after the other.
+    """
+
+    splits = 1
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        if self.splits == 1:
+            return super().forward(maps)
+        return torch.cat([nn.BatchNorm2d.forward(self, part) for part in maps.chunk(self.splits)])
 
 
 class _FullPrecision(nn.Module):

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from doggan.gan.networks.layers import Conditioned
+from doggan.gan.networks.norms import SplitBatchNorm
 from doggan.recipe import NetworksRecipe
 from doggan.support.errors import InputError
 from doggan.support.tables import choose
@@ -90,12 +91,21 @@ class Discriminator(nn.Module):
         super().__init__()
         self.conditional = recipe.conditional
         self.layers = nn.Sequential(*features, head)
+        self._norms = [layer for layer in self.modules() if isinstance(layer, SplitBatchNorm)]
         if self.conditional:
             self.embedding = nn.Embedding(label_count, feature_count)
             nn.init.normal_(self.embedding.weight, 0.0, 0.02)
 
-    def forward(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
-        """Raises ValueError where the discriminator is conditional and there are no labels."""
+    def forward(
+        self, images: torch.Tensor, labels: torch.Tensor | None = None, splits: int = 1
+    ) -> torch.Tensor:
+        """The images may be `splits` batches of one size, one after another, which batch norm keeps
+        apart.
+
+        Raises ValueError where the discriminator is conditional and there are no labels.
+        """
+        for norm in self._norms:
+            norm.splits = splits
         features = self.layers[:-1](images)
         logits = self.layers[-1](features).flatten()
         if self.conditional:
