@@ -19,6 +19,7 @@ RATES = {8: 1200.0, 16: 600.0, 32: 120.0, 64: 12.0}  # images/s of each width
 def recipe(tiny_recipe):
     recipe = tiny_recipe
     values = {
+        "networks.channel_max": 24,  # three times its width
         "budget.widths": [8, 16, 32, 64],
         "budget.epochs": 50,
         "budget.most_batch_size": 32,
@@ -73,12 +74,13 @@ def test_the_widest_that_shows_the_set_often_enough_is_taken(
     fitted, found = fit(recipe, seconds)
     networks = fitted.networks
     assert (networks.generator_width, networks.discriminator_width) == (width, width)
+    assert networks.channel_max == 3 * width
     assert fitted.train.batch_size == batch_size
     assert found == measured
     assert fitted.budget == BudgetRecipe()
     # Nothing else changes, and the recipe that is kept needs no fitting any more.
     back = with_value(fitted, "train.batch_size", recipe.train.batch_size)
-    for name in ("generator_width", "discriminator_width"):
+    for name in ("generator_width", "discriminator_width", "channel_max"):
         back = with_value(back, f"networks.{name}", getattr(recipe.networks, name))
     assert back == with_value(recipe_without_budget(recipe), "seed", 0)
     assert fit(fitted, seconds) == (fitted, [])

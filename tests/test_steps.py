@@ -323,7 +323,7 @@ def test_batches_go_through_the_discriminator_together_and_do_not_mix(norm, arch
     together.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
     found = make_steps(TrainRecipe(), together)._logits(together, LABELS, *images)
     assert seen == [16]
-    for network, (real, fake) in ((apart, logits), (together, found)):
+    for real, fake in (logits, found):
         (real.square() - fake.cos()).sum().backward()
     for mine, its in zip(found, logits, strict=True):
         torch.testing.assert_close(mine.double(), its, rtol=1e-6, atol=1e-7)

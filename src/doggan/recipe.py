@@ -16,6 +16,7 @@ from doggan.support.checked_fields import Section, at_least, between, name_in, n
 from doggan.support.errors import InputError
 
 MIN_SIDE_PX, MAX_SIDE_PX, MAX_FRAME_SIDE_PX = 16, 128, 256
+MAX_CHANNELS = 4096
 MAX_TRUNCATION = 2.0
 _RECIPES = Path(__file__).with_name("recipes")
 
@@ -52,9 +53,9 @@ class NetworksRecipe(Section):
     conditioning: str = name_in("doggan.gan.networks.pair:CONDITIONINGS", "latent")
     hierarchical_latent: bool = False
     latent: int = between(1, 4096, 128)
-    generator_width: int = between(1, 4096, 64)
-    discriminator_width: int = between(1, 4096, 64)
-    channel_max: int = between(1, 4096, 1024)
+    generator_width: int = between(1, MAX_CHANNELS, 64)
+    discriminator_width: int = between(1, MAX_CHANNELS, 64)
+    channel_max: int = between(1, MAX_CHANNELS, 1024)
 
 
 def _are_parts(values: tuple[float, ...]) -> bool:
@@ -110,7 +111,8 @@ def _are_widths(values: tuple[float, ...]) -> bool:
 class BudgetRecipe(Section):
     """How networks and batches grow with what a run can carry; without `widths` they do not.
 
-    Both networks get the widest of `widths` that shows the whole set `epochs` times before the end.
+    Both networks get the widest of `widths` that shows the whole set `epochs` times before the end,
+    and `networks.channel_max` grows in proportion.
     Where that would show it twice as often, and twice that, the batch doubles, to
     `most_batch_size` at most.
     """

@@ -13,7 +13,7 @@ from doggan.gan.monitor import Monitor
 from doggan.gan.schedule import batch_size_at
 from doggan.gan.state import new_state
 from doggan.gan.steps import make_steps
-from doggan.recipe import BudgetRecipe, Recipe
+from doggan.recipe import MAX_CHANNELS, BudgetRecipe, Recipe
 from doggan.support.deadline import Deadline
 from doggan.support.device import autocast, choose_device, choose_precision
 
@@ -92,7 +92,12 @@ def images_per_second(recipe: Recipe, imageset: ImageSet, device: str) -> float:
 
 
 def _with_width(recipe: Recipe, width: int) -> Recipe:
-    networks = replace(recipe.networks, generator_width=width, discriminator_width=width)
+    """Both networks of that width, and of a `channel_max` in the recipe's proportion to it."""
+    own = recipe.networks
+    most = min(round(own.channel_max * width / own.generator_width), MAX_CHANNELS)
+    networks = replace(
+        own, generator_width=width, discriminator_width=width, channel_max=max(most, width)
+    )
     return replace(recipe, networks=networks)
 
 
