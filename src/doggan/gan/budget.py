@@ -15,7 +15,7 @@ from doggan.gan.state import new_state
 from doggan.gan.steps import make_steps
 from doggan.recipe import MAX_CHANNELS, BudgetRecipe, Recipe
 from doggan.support.deadline import Deadline
-from doggan.support.device import autocast, choose_device, choose_precision
+from doggan.support.device import choose_device, choose_precision
 
 _WARM_UP_SECONDS, _MEASURED_SECONDS = 1.0, 3.0
 
@@ -78,11 +78,7 @@ def images_per_second(recipe: Recipe, imageset: ImageSet, device: str) -> float:
         images, started = 0, time.perf_counter()
         while (elapsed := time.perf_counter() - started) < seconds or not images:
             real, labels = batches.at(images, batch_size)
-            shape = (batch_size, recipe.networks.latent)
-            z = torch.randn(shape, generator=state.random, device=place)
-            with autocast(place, precision):
-                fake = state.generator(z, labels)
-            steps.train(real, fake, labels)
+            steps.train(real, steps.fakes(state.generator, labels), labels)
             monitor.check()  # waits for the device
             images += batch_size
         return images / elapsed * gpus

@@ -36,6 +36,17 @@ class Steps:
     def __post_init__(self):
         check_penalty(self.state.discriminator, self.options)
 
+    def fakes(self, generator: nn.Module, labels: Tensor) -> Tensor:
+        """What `generator`, the state's or what stands for it, makes of new z for these labels.
+
+        Every process draws the whole batch's z and takes its share.
+        """
+        rank, processes = self.share
+        shape = len(labels) * processes, self.state.generator.latent
+        z = torch.randn(*shape, generator=self.state.random, device=labels.device)
+        with autocast(labels.device, self.precision):
+            return generator(z[rank::processes], labels)
+
     def train(self, real: Tensor, fake: Tensor, labels: Tensor) -> tuple[StepResult, StepResult]:
         """A step of the discriminator, and one of the generator through `fake`.
 

@@ -18,7 +18,6 @@ from doggan.gan.steps import make_steps
 from doggan.recipe import Recipe
 from doggan.support.deadline import Deadline
 from doggan.support.device import (
-    autocast,
     choose_device,
     choose_precision,
     describe_environment,
@@ -124,11 +123,7 @@ def _train(
 
             # Take real images, and make fake ones of the same labels.
             real, labels = batches.at(state.images_seen, batch_size)
-            z = torch.randn(
-                batch_size, recipe.networks.latent, generator=state.random, device=device
-            )[share[0] :: share[1]]
-            with autocast(device, precision):
-                fake = generator(z, labels)
+            fake = steps.fakes(generator, labels)
 
             # Train the discriminator on both, and the generator against it.
             d_step, g_step = steps.train(real, fake, labels)
