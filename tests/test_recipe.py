@@ -37,6 +37,16 @@ def test_overrides_reach_their_place_with_their_type():
     assert recipe_from_toml(recipe_to_toml(recipe), "text") == recipe
 
 
+def test_what_an_override_sets_is_not_left_to_the_budget():
+    widths = load_recipe("dogs").budget.widths
+    assert widths
+    assert load_recipe("dogs", ["networks.latent=16"]).budget.widths == widths
+    for key in ("networks.generator_width", "networks.channel_max", "train.batch_size"):
+        assert load_recipe("dogs", [f"{key}=16"]).budget.widths == ()
+    both = ["budget.widths=[16, 32]", "networks.generator_width=16"]
+    assert load_recipe("dogs", both).budget.widths == (16, 32)
+
+
 def test_a_file_is_a_recipe_and_what_it_leaves_out_keeps_its_default(tmp_path):
     path = tmp_path / "my.toml"
     path.write_text("seed = 7\n[networks]\nlatent = 100\n")

@@ -30,7 +30,7 @@ from doggan.drawn_dogs.photos import draw_sample_dogs
 from doggan.gan.history import read_history
 from doggan.gan.networks import make_networks
 from doggan.gan.trainer import train
-from doggan.recipe import load_recipe
+from doggan.recipe import Recipe, load_recipe
 from doggan.support.deadline import Deadline
 from doggan.support.device import (
     autocast,
@@ -123,7 +123,9 @@ def run_contender(name: str, args: argparse.Namespace) -> Figures:
         return CONTENDERS[name](args)
 
 
-def time_engine(args: argparse.Namespace, *overrides: str, noise: int = 0) -> Figures:
+def time_engine(
+    args: argparse.Namespace, *overrides: str, recipe: str = "dogs", noise: int = 0
+) -> Figures:
     """Our engine; its pictures, checkpoints and history count in nothing but the memory.
 
     `noise` is how many images of noise take the place of the set, where there are any.
@@ -138,7 +140,8 @@ def time_engine(args: argparse.Namespace, *overrides: str, noise: int = 0) -> Fi
         return moments[-1]
 
     start = time.perf_counter()
-    rows = _train(imageset, args.device, *overrides, *lengths, deadline=Deadline(None, clock))
+    options = load_recipe(recipe, [*overrides, *lengths])
+    rows = _train(imageset, args.device, options, Deadline(None, clock))
     first, last = rows[0], rows[-1]
     return {
         "images_per_second": (last["images"] - first["images"])
@@ -161,7 +164,7 @@ def time_convolutions(args: argparse.Namespace) -> Figures:
     # A step takes the generator forward and back once, the discriminator twice, and a third time
     # without the gradients of its weights: about two thirds of a whole pass.
     convolutions = generator + (2 + 2 / 3) * discriminator
-    step = batch / time_engine(args)["images_per_second"]
+    step = batch / time_engine(args, "train.batch_doublings=0")["images_per_second"]
     return {
         "step_seconds": step,
         "convolution_seconds": convolutions,
@@ -174,7 +177,8 @@ def measure_memory(args: argparse.Namespace) -> Figures:
     narrow = ("networks.generator_width=8", "networks.discriminator_width=8")
     images = args.sizes.long_images
     lengths = (f"train.images={images}", f"train.interval_images={images // 10}")
-    rows = _train(open_imageset(args.set), args.device, *narrow, *lengths)
+    recipe = load_recipe("dogs", [*narrow, *lengths])
+    rows = _train(open_imageset(args.set), args.device, recipe)
     return {
         "long_run_images": rows[-1]["images"],
         "memory_late_over_early_ratio": rows[-1]["memory_bytes"] / rows[1]["memory_bytes"],
@@ -183,7 +187,7 @@ def measure_memory(args: argparse.Namespace) -> Figures:
 
 # Beside CHANGES, which are contenders too.
 CONTENDERS = {
-    "same networks": lambda args: time_engine(args, *SAME_NETWORKS),
+    "same networks": lambda args: time_engine(args, recipe=SAME_NETWORKS),
     "default": time_engine,
     "few": lambda args: time_engine(args, noise=args.sizes.sets[0]),
     "many": lambda args: time_engine(args, noise=args.sizes.sets[1]),
@@ -199,10 +203,9 @@ def _compare(args: argparse.Namespace, *names: str) -> dict[str, Figures]:
 
 
 def _train(
-    imageset: ImageSet, device: torch.device, *overrides: str, deadline: Deadline | None = None
+    imageset: ImageSet, device: torch.device, recipe: Recipe, deadline: Deadline | None = None
 ) -> list[dict]:
-    """The history of a training by the default recipe with `overrides`."""
-    recipe = load_recipe("dogs", overrides)
+    """The history of a training."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         train(imageset, folder, recipe, device=device.type, deadline=deadline, processes=1)

@@ -36,14 +36,15 @@ from PIL import Image, ImageDraw
 from doggan.data.build import build_imageset
 from doggan.data.imageset import ImageSet, is_imageset, open_imageset
 from doggan.gan.averages import load_averages
+from doggan.gan.budget import fit_to_budget
 from doggan.gan.history import read_history
 from doggan.gan.pictures import make_grid, save_picture
-from doggan.gan.run_folder import CHECKPOINT, RESULT
+from doggan.gan.run_folder import CHECKPOINT, RECIPE, RESULT
 from doggan.gan.sampler import sample_seeds
 from doggan.gan.trainer import train
 from doggan.recipe import DataRecipe, Recipe, load_recipe, with_value
 from doggan.scoring.judges.judge import load_judge
-from doggan.scoring.reference import KAGGLE_CROP, Reference, read_reference
+from doggan.scoring.reference import KAGGLE_CROP, Reference, read_reference, say_on_stderr
 from doggan.scoring.score import score_generator
 from doggan.support.deadline import Deadline, parse_duration
 from doggan.support.device import choose_device
@@ -104,11 +105,11 @@ def read_variants(path: Path) -> dict[str, Recipe]:
     for name, table in tables.items():
         if not isinstance(table, dict) or not name.replace("-", "").replace(".", "").isalnum():
             raise InputError(f"{path}: expected [name] and its values; found {name!r}")
-        recipe = load_recipe(table.pop("recipe", "dogs"))
+        recipe, overrides = table.pop("recipe", "dogs"), []
         for section, values in table.items():
             for key, value in values.items() if isinstance(values, dict) else [("", values)]:
-                recipe = with_value(recipe, f"{section}.{key}".rstrip("."), value)
-        variants[name] = recipe
+                overrides.append(f"{section}.{key}".rstrip(".") + f"={json.dumps(value)}")
+        variants[name] = load_recipe(recipe, overrides)
     if not variants:
         raise InputError(f"{path} has no variant; write one like [name] and its values below")
     return variants
@@ -232,6 +233,12 @@ def _train(
     if not rows or not rows[-1].get("stopped_by"):
         left = search.budget - (rows[-1]["seconds"] if rows else 0.0)
         deadline = Deadline(left, clock)
+        if resume:
+            recipe = load_recipe(str(folder / RECIPE))
+        else:
+            recipe = fit_to_budget(
+                recipe, imageset, device=search.device, deadline=deadline, say=say_on_stderr
+            )
         train(imageset, folder, recipe, deadline=deadline, resume=resume, device=search.device)
 
 

@@ -19,6 +19,10 @@ MIN_SIDE_PX, MAX_SIDE_PX, MAX_FRAME_SIDE_PX = 16, 128, 256
 MAX_CHANNELS = 4096
 MAX_TRUNCATION = 2.0
 _RECIPES = Path(__file__).with_name("recipes")
+_BY_BUDGET = {
+    f"networks.{name}" for name in ("generator_width", "discriminator_width", "channel_max")
+}
+_BY_BUDGET.add("train.batch_size")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,9 +163,10 @@ _TYPE_NAMES = {
 def load_recipe(name_or_file: str, overrides: Iterable[str] = ()) -> Recipe:
     """The recipe with that name, or in that TOML file, with `section.key=value` overrides.
 
+    What an override sets is not left to `budget.widths`, unless another sets those.
     Raises InputError for an unknown name or key (naming the nearest), and for a value out of range.
     """
-    recipe = recipe_from_toml(_recipe_text(name_or_file), where=name_or_file)
+    recipe, keys = recipe_from_toml(_recipe_text(name_or_file), where=name_or_file), set()
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator:
@@ -171,6 +176,9 @@ def load_recipe(name_or_file: str, overrides: Iterable[str] = ()) -> Recipe:
         except tomllib.TOMLDecodeError:
             value = text.strip()  # a bare word, as people type it: data.crop=four
         recipe = with_value(recipe, key.strip(), value)
+        keys.add(key.strip())
+    if keys & _BY_BUDGET and "budget.widths" not in keys:
+        recipe = with_value(recipe, "budget.widths", [])
     return recipe
 
 
