@@ -46,6 +46,8 @@ setup(
         "test": [
             "pytest>=8",
             "pytest-cov",
+            "pytest-timeout",
+            "pytest-xdist>=3",
             "ruff",
             # Drives the system's Chromium through the report.
             "playwright>=1.40",

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn.functional import batch_norm, interpolate
 
+from conftest import STEADY
 from doggan.data.imageset import ImageSet
 from doggan.gan import state
 from doggan.gan.generator_file import load_generator, save_generator
@@ -405,6 +406,7 @@ def recipe_of(*overrides):
     return load_recipe(
         "dogs",
         [
+            *STEADY,
             "networks.latent=8",
             "networks.generator_width=4",
             "networks.discriminator_width=4",

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from conftest import STEADY
 from doggan.data.imageset import ImageSet
 from doggan.gan import state as checkpoint
 from doggan.gan import trainer
@@ -282,6 +283,7 @@ def test_training_learns_the_colour_of_its_images(tmp_path, name):
     recipe = load_recipe(
         "dogs",
         [
+            *STEADY,
             "networks.latent=8",
             "networks.generator_width=8",
             "networks.discriminator_width=8",
