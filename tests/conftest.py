@@ -1,6 +1,8 @@
 """What several tests stand on: small photos, sets and recipes that the tests make themselves."""
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +71,14 @@ def _real(name: str) -> Path:
     if not path.exists():
         pytest.skip(f"{path} is not here; the same is tested on made data")
     return path
+
+
+@contextmanager
+def without_curves() -> Iterator[None]:
+    """Trainings inside draw no curves.png, which takes ten times as long as a tiny one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("doggan.gan.recorder.save_curves", lambda rows, path: None)
+        yield
 
 
 def make_photos(folder: Path, count: int) -> Path:

@@ -324,17 +324,6 @@ def load_tiny(name, overrides):
     return load_recipe(name, [*TINY, *overrides])
 
 
-def test_a_stopped_run_exits_with_1_and_says_how_to_go_on(run_folder, capsys, monkeypatch):
-    from pathlib import Path
-
-    from doggan.cli.options import stop_code
-
-    lines = []
-    assert stop_code("SIGINT", Path("runs/x"), lines.append) == 1
-    assert "--resume" in lines[0]
-    assert stop_code("time limit", Path("runs/x"), lines.append) == 0
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

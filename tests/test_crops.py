@@ -9,12 +9,14 @@ from PIL import Image, ImageOps
 from conftest import encode
 from doggan.data import photos
 from doggan.data.archives import UnreadableFileError
-from doggan.data.crops import CROPS
+from doggan.data.crops import CROPS, WHOLE_FRAME
 from doggan.data.photos import UnusableBoxError, cut, decode_photo, place_boxes, usable_box
 from doggan.data.stanford import Annotation, Box
 from doggan.recipe import DataRecipe
 
 SIZE = (60, 40)
+DRAWN = 1000
+LOOSE = DataRecipe(min_box_side_px=0, max_box_aspect=1e9)
 
 
 def picture():
@@ -165,3 +167,98 @@ def test_cuts_hold_what_the_windows_show():
     assert (images[1] == (0, 0, 200)).all()
     whole = picture().resize((16, 16), Image.Resampling.LANCZOS)
     assert (images[2] == np.asarray(whole)).all()
+
+
+def drawn_sizes(seed, most):
+    """So many frames (width, height) of 1 to `most` pixels a side, long and thin ones too."""
+    sides = np.exp(np.random.default_rng(seed).uniform(0, np.log(most), (DRAWN, 2)))
+    return [tuple(map(int, size)) for size in sides.round()]
+
+
+def drawn_boxes(seed, sizes):
+    """A box with fractions for each frame: inside, over an edge, or outside it altogether."""
+    random = np.random.default_rng(seed)
+    for width, height in sizes:
+        left, top = random.uniform(-0.5, 1, 2) * (width, height)
+        extent = random.uniform(0, 1.2, 2) * (width, height)
+        yield Box(*map(float, (left, top, left + extent[0], top + extent[1])))
+
+
+def assert_inside(windows, size):
+    """Windows without repeats, of whole pixels, at least one of them a side, inside the frame."""
+    assert windows
+    assert len(set(windows)) == len(windows)
+    for left, top, right, bottom in windows:
+        assert all(type(edge) is int for edge in (left, top, right, bottom))
+        assert 0 <= left < right <= size[0]
+        assert 0 <= top < bottom <= size[1]
+
+
+@pytest.mark.parametrize("policy", CROPS)
+def test_windows_of_any_box_lie_inside_any_frame(policy):
+    sizes, used = drawn_sizes(0, most=3000), 0
+    for size, drawn in zip(sizes, drawn_boxes(1, sizes), strict=True):
+        try:
+            box = usable_box(drawn, size, LOOSE)
+        except UnusableBoxError:
+            continue
+        used += 1
+        windows = CROPS[policy](box, size)
+        assert_inside(windows, size)
+        widths = [right - left for left, _, right, _ in windows]
+        heights = [bottom - top for _, top, _, bottom in windows]
+        if policy in WHOLE_FRAME:
+            assert windows == [(0, 0, *size)]
+        elif policy == "tight":
+            assert np.abs(np.subtract(windows[0], box)).max() <= 1
+        else:
+            assert widths == heights
+            # Wherever the frame has room for it, the square holds the box, but for rounding.
+            square = CROPS["square"](box, size)[0]
+            assert square in windows
+            if max(box.width, box.height) <= min(size):
+                beyond = np.subtract(square, box) * (1, 1, -1, -1)
+                assert beyond.max() <= 1
+    assert used > DRAWN / 2
+
+
+@pytest.mark.parametrize("policy", CROPS)
+def test_windows_are_mirrored_with_their_box(policy):
+    """Left and right, up and down are treated alike, but for the rounding of halves."""
+    sizes = drawn_sizes(2, most=3000)
+    for size, drawn in zip(sizes, drawn_boxes(3, sizes), strict=True):
+        try:
+            box = usable_box(drawn, size, LOOSE)
+        except UnusableBoxError:
+            continue
+        turned = Box(
+            size[0] - box.right, size[1] - box.bottom, size[0] - box.left, size[1] - box.top
+        )
+        windows, others = CROPS[policy](box, size), CROPS[policy](turned, size)
+        corners = np.array([*size, *size])
+        back = [tuple(corners - np.roll(window, 2)) for window in others]
+        for window in windows:
+            nearest = min(np.abs(np.subtract(window, other)).max() for other in back)
+            assert nearest <= 1
+
+
+@pytest.mark.parametrize("orientation", range(5, 9))
+def test_any_box_turns_with_its_photo(orientation):
+    random = np.random.default_rng(orientation)
+    checked = 0
+    for width, height in drawn_sizes(orientation, most=40):
+        if width == height:  # nothing says then on which picture it was drawn
+            continue
+        left, top = (int(random.integers(0, side)) for side in (width, height))
+        right, bottom = random.integers(left, width) + 1, random.integers(top, height) + 1
+        marked = np.zeros((height, width), np.uint8)
+        marked[top:bottom, left:right] = 255
+        stored = Image.fromarray(marked)
+        stored.getexif()[0x0112] = orientation
+        upright = ImageOps.exif_transpose(stored)
+        annotation = Annotation(
+            frame=(width, height), boxes=(Box(left, top, int(right), int(bottom)),)
+        )
+        assert place_boxes(annotation, upright.size, orientation) == [upright.getbbox()]
+        checked += 1
+    assert checked > DRAWN / 2

@@ -89,3 +89,38 @@ def test_a_cut_does_not_depend_on_what_is_cut_beside_it():
     for number in range(7):
         alone = slice(number, number + 1)
         assert torch.equal(cut_windows(frames[alone], windows[alone], 64), together[alone])
+
+
+def test_windows_of_any_photo_are_squares_inside_it():
+    random = np.random.default_rng(5)
+    sizes = np.exp(random.uniform(0, np.log(5000), (1000, 2))).round().astype(np.int64)
+    windows = draw_windows(sizes, random, full_part=0.2)
+    assert (windows.shape, windows.dtype) == ((1000, 4), np.float32)
+    start, extent = windows[:, :2].astype(np.float64), windows[:, 2:].astype(np.float64)
+    assert (start >= 0).all()
+    assert (extent > 0).all()
+    assert (start + extent).max() <= 1 + 1e-6
+    whole = (windows == (0, 0, 1, 1)).all(axis=1)
+    assert 100 < whole.sum() < 300
+    width, height = (extent * sizes)[~whole].T
+    np.testing.assert_allclose(width, height, rtol=1e-5)
+    shorter = sizes.min(axis=1)[~whole]
+    assert (width >= (SMALLEST_SQUARE - 1e-5) * shorter).all()
+    assert (width <= (1 + 1e-5) * shorter).all()
+
+
+@pytest.mark.parametrize("side", [16, 64])
+def test_a_cut_of_any_window_shows_what_the_frame_holds_there(side):
+    """Frames that brighten from left to right: so does each cut, by as much as its window."""
+    random = np.random.default_rng(6)
+    sizes = np.exp(random.uniform(0, np.log(5000), (1000, 2))).round().astype(np.int64)
+    windows = torch.from_numpy(draw_windows(sizes, random, full_part=0.2))
+    ramp = torch.arange(48).mul(4).to(torch.uint8)
+    frames = ramp[None, None, :, None].expand(1000, 48, 48, 1)
+    cut = cut_windows(frames, windows, side).squeeze(3).int()
+    assert cut.shape == (1000, side, side)
+    assert (cut - cut[:, :1]).abs().max() <= 1  # by rounding: its rows are alike, as the frame's
+    across = cut[:, 0]
+    assert (across.diff(dim=1) >= -1).all()
+    centre = (windows[:, 0] + windows[:, 2] / 2) * 48 * 4 - 2
+    assert (across.float().mean(dim=1) - centre).abs().max() < 2

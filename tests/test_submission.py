@@ -1,6 +1,9 @@
 """The zip: the same bytes for the same images, and every rule of the competition held."""
 
+import hashlib
+import io
 import json
+import struct
 import zipfile
 from dataclasses import replace
 
@@ -52,6 +55,62 @@ def test_the_same_images_give_the_same_bytes(tmp_path):
     for name in ("a.zip", "b.zip"):
         write_submission([images(5)], tmp_path / name, count=5)
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+
+
+def fixed_images():
+    """Five images by arithmetic alone, [5, 64, 64, 3] uint8: no library's chance is in them."""
+    index = np.arange(5 * 64 * 64 * 3, dtype=np.int64)
+    return (index * index // 61 % 251).astype(np.uint8).reshape(5, 64, 64, 3)
+
+
+def chunks(png):
+    """The kinds of the chunks of a PNG file, in order, and the content of the first."""
+    kinds, contents, place = [], [], 8
+    while place < len(png):
+        length = int.from_bytes(png[place : place + 4], "big")
+        kinds.append(png[place + 4 : place + 8])
+        contents.append(png[place + 8 : place + 8 + length])
+        place += 12 + length
+    return kinds, contents[0]
+
+
+def test_fixed_images_give_the_same_zip_whatever_compresses_them(tmp_path):
+    """Pinned is all but the compressed bytes, which are another zlib's matter, and the lengths."""
+    path = tmp_path / "images.zip"
+    write_submission([fixed_images()[:2], fixed_images()[2:]], path, count=5)
+    digest, headers = hashlib.sha256(), []
+    with zipfile.ZipFile(path) as archive:
+        assert archive.comment == b""
+        for entry in archive.infolist():
+            png = archive.read(entry)
+            assert entry.compress_size == entry.file_size == len(png)
+            assert png[:8] == b"\x89PNG\r\n\x1a\n"
+            kinds, header = chunks(png)
+            # No chunk tells a time, a program or a place.
+            assert (kinds[0], {*kinds[1:-1]}, kinds[-1]) == (b"IHDR", {b"IDAT"}, b"IEND")
+            assert header == struct.pack(">IIBBBBB", 64, 64, 8, 2, 0, 0, 0)  # 8 bits, RGB
+            with Image.open(io.BytesIO(png)) as image:
+                digest.update(image.tobytes())
+            headers.append(
+                (
+                    entry.filename,
+                    entry.date_time,
+                    entry.compress_type,
+                    entry.create_system,
+                    entry.external_attr,
+                    entry.flag_bits,
+                    entry.extra,
+                    entry.comment,
+                )
+            )
+    assert digest.hexdigest() == "2477ef87771afce0f7cafdfb0c2439c966a5e605998f0f8d29f1fa2928cb01cc"
+    fixed = ((1980, 1, 1, 0, 0, 0), zipfile.ZIP_STORED, 3, 0o644 << 16, 0, b"", b"")
+    assert headers == [(f"dog_0000{index}.png", *fixed) for index in range(5)]
+    # The headers before the images say the same as the directory at the end.
+    local = path.read_bytes()[:30]
+    assert local[:4] == b"PK\x03\x04"
+    version, flags, method, clock, date = struct.unpack("<HHHHH", local[4:14])
+    assert (version, flags, method, clock, date) == (20, 0, zipfile.ZIP_STORED, 0, 1 << 5 | 1)
 
 
 def test_a_zip_that_breaks_the_rules_is_not_kept(tmp_path):

@@ -1,5 +1,6 @@
 """What a training shows and keeps: its bar, its warnings, and its folder, interval by interval."""
 
+import json
 import math
 import time
 from pathlib import Path
@@ -40,6 +41,7 @@ class Recorder:
         remove_partials(folder)
         self._folder, self._recipe, self._imageset = folder, recipe, imageset
         write_text(folder / RECIPE, recipe_to_toml(recipe))
+        before, precision = _precision_of_run(folder), environment["precision"]
         write_json(folder / ENVIRONMENT, environment)
         self.history = History(folder, state.images_seen)
         self._z = latents(SEEDS, recipe.networks.latent)
@@ -50,6 +52,11 @@ class Recorder:
         self._save(state)
         self.draw_course()
         self._bar = ProgressBar(recipe.train.images, deadline)
+        if state.images_seen and before not in (None, precision):
+            self._bar.warn(
+                f"this run was trained in {before} and goes on in {precision}; its bytes are no "
+                "longer those of a run in one precision"
+            )
 
     @property
     def closing_seconds(self) -> float:
@@ -116,3 +123,11 @@ class NoRecorder:
     def show(self, row: dict) -> None: ...
     def save(self, state: TrainingState, row: dict) -> None: ...
     def close(self) -> None: ...
+
+
+def _precision_of_run(folder: Path) -> str | None:
+    """What the run in `folder` was computed in so far, if its environment.json can be read."""
+    try:
+        return json.loads((folder / ENVIRONMENT).read_text("utf-8"))["precision"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

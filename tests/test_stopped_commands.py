@@ -1,0 +1,107 @@
+"""What `doggan train` and `doggan run` exit with, and leave, when they are stopped.
+
+Each is started as people start it: a process of its own, which gets a signal of its own.
+"""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from conftest import TINY, make_photos, without_curves
+from doggan.cli.main import main
+from doggan.gan.generator_file import load_generator
+from doggan.gan.history import read_history
+from doggan.gan.run_folder import CHECKPOINT, RESULT, SCORECARD, STATS, ZIP
+from doggan.gan.state import read_checkpoint
+from doggan.submission import check_submission
+
+WAIT_SECONDS = 120.0  # for a process that never comes to its training, or never ends
+# A recipe that trains for ever, and whose images differ after the first step already.
+ENDLESS = (*TINY, "train.images=1000000000", "train.learning_rate_generator=0.03")
+STOPS = {  # the signal, the options, the exit code
+    "SIGTERM": (signal.SIGTERM, (), 1),
+    "SIGINT": (signal.SIGINT, (), 1),  # which Ctrl-C sends
+    "time limit": (None, ("--time-limit", "1s"), 0),  # over while PyTorch is loaded
+}
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """A folder with `photos`, and the `set` that was built of them."""
+    folder = tmp_path_factory.mktemp("sources")
+    make_photos(folder / "photos", count=12)
+    assert main(["build", str(folder / "photos"), "--out", str(folder / "set")]) == 0
+    return folder
+
+
+@contextmanager
+def started(*arguments):
+    """`doggan` with these arguments and the endless recipe; killed if it still runs at the end."""
+    values = [word for value in ENDLESS for word in ("--set", value)]
+    words = [sys.executable, "-m", "doggan", *map(str, arguments), *values]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        process.stderr.close()
+
+
+def stop(process, folder, number):
+    """Sends the signal, if any, once it trains; what it printed on stdout and stderr."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while number and not (folder / STATS).exists():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline, "it never came to its training"
+        time.sleep(0.05)
+    if number:
+        process.send_signal(number)
+    return process.communicate(timeout=WAIT_SECONDS)
+
+
+@pytest.mark.parametrize("how", STOPS)
+def test_a_stopped_training_exits_as_promised_and_goes_on(sources, tmp_path, how):
+    number, options, code = STOPS[how]
+    folder = tmp_path / "run"
+    with started("train", sources / "set", "--out", folder, *options) as process:
+        out, err = stop(process, folder, number)
+        assert process.returncode == code, err
+    assert f"stopped by {how}; next: doggan zip {folder}" in out
+    told = f"Stopped by {how}; the same command with --resume --out {folder} goes on" in out
+    assert told == (code == 1)
+    assert "Traceback" not in err
+    # What was trained until then is whole.
+    images = read_checkpoint(folder / CHECKPOINT)["images_seen"]
+    end = read_history(folder)[-1]
+    assert (end["images"], end["stopped_by"]) == (images, how)
+    assert load_generator(folder, "cpu")
+    longer = ["--resume", "--images", str(images + 8), "--device", "cpu"]
+    with without_curves():
+        assert main(["train", str(sources / "set"), "--out", str(folder), *longer]) == 0
+    assert read_checkpoint(folder / CHECKPOINT)["images_seen"] == images + 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", STOPS)
+def test_a_stopped_run_exits_as_promised_and_leaves_its_zip(sources, tmp_path, how):
+    number, options, code = STOPS[how]
+    folder = tmp_path / "run"
+    command = ("run", sources / "photos", "--out", folder, "--judge", "efficientnet-lite0")
+    with started(*command, "--json", *options) as process:
+        out, err = stop(process, folder, number)
+        assert process.returncode == code, err
+    assert "Traceback" not in err
+    result = json.loads(out)  # one object and nothing else
+    assert result == json.loads((folder / RESULT).read_text())
+    assert result["training"]["stopped_by"] == how
+    assert check_submission(folder / ZIP, count=20).valid
+    assert (folder / SCORECARD).exists() == (result["scorecard"] is not None)
+    if code:
+        assert result["unscored"] == f"the run was stopped by {how}"
