@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from conftest import without_curves
+from conftest import STEADY, without_curves
 from doggan.cli.main import main
 from doggan.data.imageset import ImageSet
 from doggan.gan.generator_file import GENERATORS, load_generator, read_tensors
@@ -58,6 +58,7 @@ def digits(folder, labels=None):
 
 def recipe_of(kind, labels):
     values = (
+        *STEADY,
         "networks.latent=8",
         "networks.generator_width=4",
         "networks.discriminator_width=4",
