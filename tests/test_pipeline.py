@@ -42,6 +42,12 @@ def make_job(photos, folder, recipe, **options):
     return replace(job, **options)
 
 
+def check_zip(path):
+    """That a zip of 20 keeps the rules. A few steps, which is all that a busy machine may have
+    taken, make a generator that differs from grey too little to tell its images apart."""
+    assert set(check_submission(path, count=20).problems) <= {"the same picture twice"}
+
+
 def test_photos_become_a_scored_zip(photos, tmp_path, tiny_recipe):
     lines = []
     result = run_competition(make_job(photos, tmp_path / "run", tiny_recipe, say=lines.append))
@@ -70,7 +76,7 @@ def test_photos_become_a_scored_zip(photos, tmp_path, tiny_recipe):
 
 def test_the_same_seed_gives_the_same_zip(photos, tmp_path, tiny_recipe):
     for name in ("a", "b"):
-        run(photos, tmp_path / name, tiny_recipe)
+        run(photos, tmp_path / name, tiny_recipe, seconds=None)  # a choice depends on the time
     zips = [(tmp_path / name / "images.zip").read_bytes() for name in ("a", "b")]
     assert zips[0] == zips[1]
 
@@ -100,7 +106,7 @@ def test_training_leaves_time_for_what_follows(photos, tmp_path, tiny_recipe):
     assert time.monotonic() - started < 16
     assert result.training.stopped_by == "time limit"
     assert result.scorecard
-    assert check_submission(tmp_path / "run" / "images.zip", count=20).valid
+    check_zip(tmp_path / "run" / "images.zip")
 
 
 def test_without_time_for_a_score_the_zip_comes_alone(photos, tmp_path, tiny_recipe):
@@ -108,9 +114,7 @@ def test_without_time_for_a_score_the_zip_comes_alone(photos, tmp_path, tiny_rec
     assert result.scorecard is None
     assert "would take" in result.unscored
     assert result.training.stopped_by == "time limit"
-    # One step makes a generator that differs from grey too little to tell images apart.
-    problems = check_submission(tmp_path / "run" / "images.zip", count=20).problems
-    assert set(problems) <= {"the same picture twice"}
+    check_zip(tmp_path / "run" / "images.zip")
 
 
 def test_a_score_that_runs_out_of_time_leaves_the_zip(photos, tmp_path, tiny_recipe, monkeypatch):
@@ -159,7 +163,7 @@ def test_sigterm_still_leaves_a_zip(photos, tmp_path, tiny_recipe, monkeypatch):
     result = run(photos, tmp_path / "run", recipe)
     assert result.training.stopped_by == "SIGTERM"
     assert result.unscored == "the run was stopped by SIGTERM"
-    assert check_submission(tmp_path / "run" / "images.zip", count=20).valid
+    check_zip(tmp_path / "run" / "images.zip")
 
 
 def test_a_run_goes_on_where_it_was(photos, tmp_path, tiny_recipe):
