@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import TINY, make_photos, write
+from conftest import LOUD, TINY, make_photos, write
 from doggan import pipeline, submission
 from doggan.gan.trainer import train
 from doggan.kaggle.bundle import write_bundle
@@ -226,16 +226,14 @@ def test_the_script_alone_writes_a_valid_zip_within_its_minute(kernel):
 
 
 def test_sigterm_halfway_leaves_a_zip(kernel):
-    overrides = [*TINY, "train.images=1000000000", "submission.count=50"]
+    overrides = [*TINY, LOUD, "train.images=1000000000", "submission.count=50"]
     script = built_script(kernel, OVERRIDES=overrides)
     process = launch(kernel, script)
     wait_for(kernel, "run/stats.jsonl")
     process.send_signal(signal.SIGTERM)
     text, _ = process.communicate()
     assert "stopped by SIGTERM" in text
-    # A few steps make a generator whose images may be too grey to be told apart.
-    problems = check_submission(kernel / "working" / "images.zip", count=50).problems
-    assert set(problems) <= {"the same picture twice"}
+    assert check_submission(kernel / "working" / "images.zip", count=50).valid
     assert list((kernel / "scratch").iterdir()) == []
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from conftest import TINY, make_photos, without_curves
+from conftest import LOUD, TINY, make_photos, without_curves
 from doggan.cli.main import main
 from doggan.gan.generator_file import load_generator
 from doggan.gan.history import read_history
@@ -21,8 +21,7 @@ from doggan.gan.state import read_checkpoint
 from doggan.submission import check_submission
 
 WAIT_SECONDS = 120.0  # for a process that never comes to its training, or never ends
-# A recipe that trains for ever, and whose images differ after the first step already.
-ENDLESS = (*TINY, "train.images=1000000000", "train.learning_rate_generator=0.03")
+ENDLESS = (*TINY, LOUD, "train.images=1000000000")
 STOPS = {  # the signal, the options, the exit code
     "SIGTERM": (signal.SIGTERM, (), 1),
     "SIGINT": (signal.SIGINT, (), 1),  # which Ctrl-C sends
