@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from doggan.gan.networks.layers import batch_norm, doublings, smallest_map
+from doggan.gan.networks.layers import batch_norm, channels_of_maps, doublings, smallest_map
 from doggan.gan.networks.norms import NORMS, initialise_normal
 from doggan.gan.networks.pair import Discriminator, Generator
 from doggan.recipe import NetworksRecipe
@@ -17,7 +17,7 @@ def make_dcgan(
     """Strided convolutions, batch norm on all but the first and the last of each half."""
     norm = choose(NORMS, recipe.discriminator_norm, "networks.discriminator_norm")
     generator = Generator(recipe, side, channels, label_count, doublings(side), _layers)
-    planes = _planes(recipe.discriminator_width, recipe.channel_max, side)
+    planes = channels_of_maps(recipe.discriminator_width, recipe.channel_max, doublings(side))
     features = [nn.Conv2d(channels, planes[0], 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
     for inner, outer in pairwise(planes):
         features += [nn.Conv2d(inner, outer, 4, 2, 1, bias=not norm.batch)]
@@ -38,18 +38,13 @@ def _layers(
     Where no doubling leads to `side`, the result is larger by a few pixels, to be cropped.
     """
     double = choose(UPSAMPLINGS, recipe.upsampling, "networks.upsampling")
-    planes = _planes(recipe.generator_width, recipe.channel_max, side)[::-1]
+    planes = channels_of_maps(recipe.generator_width, recipe.channel_max, doublings(side))[::-1]
     layers = [nn.ConvTranspose2d(inputs, planes[0], smallest_map(side), 1, 0, bias=False)]
     for inner, outer in pairwise(planes):
         layers += [batch_norm(inner, condition), nn.ReLU(inplace=True)]
         layers += double(inner, outer, bias=False)
     layers += [batch_norm(planes[-1], condition), nn.ReLU(inplace=True)]
     return [*layers, *double(planes[-1], channels, bias=True), nn.Tanh()]
-
-
-def _planes(width: int, most: int, side: int) -> list[int]:
-    """Channels of each map, from the finest on: twice as many at half the side, up to `most`."""
-    return [min(width << power, most) for power in range(doublings(side))]
 
 
 def _transposed(planes: int, planes_out: int, bias: bool) -> list[nn.Module]:

@@ -43,6 +43,11 @@ def normalise(norm: nn.Module, maps: torch.Tensor, condition: torch.Tensor) -> t
     return norm(maps, condition) if isinstance(norm, Conditioned) else norm(maps)
 
 
+def channels_of_maps(width: int, most: int, count: int) -> list[int]:
+    """Channels of `count` maps, the finest first: twice as many at half the side, up to `most`."""
+    return [min(width << power, most) for power in range(count)]
+
+
 def doublings(side: int) -> int:
     """How often a map of 4 to 8 pixels a side is doubled to reach `side`."""
     return (side // 4).bit_length() - 1

@@ -32,9 +32,10 @@ class SplitBatchNorm(nn.BatchNorm2d):
     splits = 1
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        norm = super().forward
         if self.splits == 1:
-            return super().forward(maps)
-        return torch.cat([nn.BatchNorm2d.forward(self, part) for part in maps.chunk(self.splits)])
+            return norm(maps)
+        return torch.cat([norm(part) for part in maps.chunk(self.splits)])
 
 
 class _FullPrecision(nn.Module):

@@ -9,6 +9,7 @@ from torch import nn
 from doggan.gan.networks.layers import (
     Conditioned,
     batch_norm,
+    channels_of_maps,
     doublings,
     normalise,
     smallest_map,
@@ -106,8 +107,7 @@ def _layers(
 
 def _planes(width: int, most: int, side: int) -> list[int]:
     """Channels from the finest map on, up to `most`: BigGAN's at sides of 64 and 128."""
-    factors = (min(1 << power, MOST_PLANES) for power in range(doublings(side) + 1))
-    return [min(factor * width, most) for factor in factors]
+    return channels_of_maps(width, min(most, MOST_PLANES * width), doublings(side) + 1)
 
 
 def _shortcut(planes: int, planes_out: int) -> nn.Module:
