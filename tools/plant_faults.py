@@ -6,7 +6,7 @@
 
 `faults.toml`, beside this file, has a table for each fault: what it is, in which file `old` becomes
 `new`, and which tests are to fail of it. First all those tests have to pass without a fault. Ends
-with 1 where a fault goes unnoticed; it takes a minute for every four faults or so.
+with 1 where a fault goes unnoticed.
 """
 
 import argparse
