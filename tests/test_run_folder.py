@@ -87,7 +87,9 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_says_what_it_needs(
 def test_everything_is_there_from_the_first_moment_on(tiny_set, tiny_recipe, tmp_path):
     state = new_state(tiny_set, tiny_recipe, CPU, "fp32")
     folder = tmp_path / "run"
-    run = Recorder(folder, tiny_recipe, {"torch": "1"}, tiny_set, state, Deadline(None))
+    run = Recorder(
+        folder, tiny_recipe, {"torch": "1", "precision": "fp32"}, tiny_set, state, Deadline(None)
+    )
     for name in (
         "recipe.toml",
         "environment.json",
@@ -136,7 +138,9 @@ def test_what_closing_will_take_grows_with_the_slowest_save(
     monkeypatch.setattr(recorder, "time", SimpleNamespace(perf_counter=lambda: now[0]))
     for what, name in (("checkpoint", "save_checkpoint"), ("gif", "save_gif")):
         monkeypatch.setattr(recorder, name, taking(what, getattr(recorder, name)))
-    run = Recorder(tmp_path / "run", tiny_recipe, {}, tiny_set, state, Deadline(None))
+    run = Recorder(
+        tmp_path / "run", tiny_recipe, {"precision": "fp32"}, tiny_set, state, Deadline(None)
+    )
     assert run.closing_seconds == 5 + 2 * 3 + END_SECONDS
     takes["checkpoint"], takes["gif"] = 7.0, 4.0
     run.save(state, row)
