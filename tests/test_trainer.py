@@ -160,7 +160,7 @@ def test_a_clock_that_is_set_moves_no_deadline(
     monkeypatch.setattr(support, "deadline", support.deadline)  # which an import replaces
     monkeypatch.delitem(sys.modules, "doggan.support.deadline")
     fresh = importlib.import_module("doggan.support.deadline")
-    recipe = with_value(tiny_recipe, "train.images", 64 if stopped_by == "images" else 20_000)
+    recipe = with_value(tiny_recipe, "train.images", 64 if stopped_by == "images" else 6_000)
     recipe = with_value(recipe, "train.interval_images", 20_000)
     with without_curves():
         result = train(tiny_set, tmp_path / "run", recipe, deadline=fresh.Deadline(limit))
