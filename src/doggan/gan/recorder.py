@@ -41,7 +41,7 @@ class Recorder:
         remove_partials(folder)
         self._folder, self._recipe, self._imageset = folder, recipe, imageset
         write_text(folder / RECIPE, recipe_to_toml(recipe))
-        before, precision = _precision_of_run(folder), environment["precision"]
+        before, precision = _precision_of_run(folder), environment.get("precision")
         write_json(folder / ENVIRONMENT, environment)
         self.history = History(folder, state.images_seen)
         self._z = latents(SEEDS, recipe.networks.latent)
