@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -275,6 +276,43 @@ def test_the_latest_used_files_are_kept(images, tmp_path, monkeypatch):
             now = entry.path.stat().st_mtime
             os.utime(entry.path, (now - age, now - age))
     assert [entry.path.exists() for entry in entries] == [True, False, True]
+
+
+def test_two_writers_of_one_entry_leave_one_whole_file(images, tmp_path, lines, monkeypatch):
+    """While the first writes, a second comes, writes and is read; then the first ends."""
+    judge = make_judge()
+    features = extract_features(images, judge)
+    first, second = (
+        Reference(images, "dogs", cache=tmp_path, say=lines.append).cache_entry(judge)
+        for _ in range(2)
+    )
+    whole, seen = os.fsync, []
+
+    def meanwhile(handle):
+        whole(handle)
+        if not seen:
+            seen.append(second.read())  # what the first has half written is not believed
+            second.write(features)
+            seen.append(second.read())
+
+    monkeypatch.setattr(os, "fsync", meanwhile)
+    first.write(features)
+    assert seen[0] is None
+    assert all(np.array_equal(found, features) for found in (seen[1], first.read()))
+    assert only_file(tmp_path) == first.path == second.path
+    assert lines == []
+
+
+def test_many_at_once_find_the_same_features(images, tmp_path, lines):
+    def score(_):
+        judge = make_judge()
+        return Reference(images, "dogs", cache=tmp_path, say=lines.append).features(judge)
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(score, range(32)))
+    assert all(np.array_equal(each, found[0]) for each in found)
+    assert only_file(tmp_path)
+    assert lines == []
 
 
 def test_the_deadline_is_passed_on_and_nothing_is_kept(images, tmp_path):

@@ -6,15 +6,19 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from conftest import without_curves
 from doggan.gan import recorder
 from doggan.gan import state as checkpoint
+from doggan.gan.history import read_history
 from doggan.gan.recorder import END_SECONDS, Recorder
-from doggan.gan.state import new_state
+from doggan.gan.run_folder import CHECKPOINT
+from doggan.gan.state import new_state, read_checkpoint
+from doggan.gan.steps import Steps
 from doggan.gan.trainer import train
 from doggan.recipe import with_value
 from doggan.support import files
 from doggan.support.deadline import Deadline
-from doggan.support.errors import DogganError
+from doggan.support.errors import DogganError, InputError
 from test_history import make_row
 
 CPU = torch.device("cpu")
@@ -147,3 +151,26 @@ def test_what_closing_will_take_grows_with_the_slowest_save(
     takes["checkpoint"] = 1.0
     run.save(state, row)
     assert run.closing_seconds == 7 + 2 * 4 + END_SECONDS
+
+
+def test_a_second_training_of_a_folder_is_refused_and_the_first_goes_on(
+    tiny_set, tiny_recipe, tmp_path, monkeypatch
+):
+    with without_curves():
+        train(tiny_set, tmp_path / "alone", tiny_recipe, device="cpu")
+        folder, step, refused = tmp_path / "run", Steps.train, []
+
+        def meanwhile(*arguments):
+            if not refused:
+                refused.append(None)
+                with pytest.raises(InputError, match="already holds a run; continue it with"):
+                    train(tiny_set, folder, tiny_recipe, device="cpu")
+            return step(*arguments)
+
+        monkeypatch.setattr(Steps, "train", meanwhile)
+        train(tiny_set, folder, tiny_recipe, device="cpu")
+    assert refused
+    contents = [read_checkpoint(path / CHECKPOINT) for path in (folder, tmp_path / "alone")]
+    for key in ("generator", "discriminator", "emas", "random", "images_seen"):
+        torch.testing.assert_close(contents[0][key], contents[1][key], rtol=0, atol=0)
+    assert [row["images"] for row in read_history(folder)] == [32, 64]

@@ -1,20 +1,26 @@
 """Training: what it leaves, how it ends, that it can go on, and that it learns."""
 
+import importlib
+import itertools
 import json
 import os
 import signal
+import sys
 import threading
+import time
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from conftest import STEADY
+from conftest import STEADY, without_curves
+from doggan import support
 from doggan.data.imageset import ImageSet
 from doggan.gan import state as checkpoint
 from doggan.gan import trainer
 from doggan.gan.generator_file import load_generator
+from doggan.gan.history import read_history
 from doggan.gan.losses import LOSSES, BinaryCrossEntropy
 from doggan.gan.monitor import NonFiniteLossError
 from doggan.gan.recorder import Recorder
@@ -139,6 +145,30 @@ def test_the_deadline_ends_a_run_cleanly(tiny_set, tiny_recipe, tmp_path):
     state = new_state(tiny_set, recipe, CPU, "fp32")
     load_checkpoint(tmp_path / "run", state, recipe, tiny_set.sha256)
     assert state.images_seen == result.images >= 8
+
+
+@pytest.mark.parametrize(
+    ("hours", "limit", "stopped_by"), [(1, 3600.0, "images"), (-1, 0.5, "time limit")]
+)
+def test_a_clock_that_is_set_moves_no_deadline(
+    tiny_set, tiny_recipe, tmp_path, monkeypatch, hours, limit, stopped_by
+):
+    """Set forward by an hour at every look, it ends no run; set back, it keeps none going."""
+    looks, now = itertools.count(), time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 3600 * hours * next(looks))
+    # Loaded anew, so that a clock that is chosen when the module is loaded is the moved one too.
+    monkeypatch.setattr(support, "deadline", support.deadline)  # which an import replaces
+    monkeypatch.delitem(sys.modules, "doggan.support.deadline")
+    fresh = importlib.import_module("doggan.support.deadline")
+    recipe = with_value(tiny_recipe, "train.images", 64 if stopped_by == "images" else 6_000)
+    recipe = with_value(recipe, "train.interval_images", 20_000)
+    with without_curves():
+        result = train(tiny_set, tmp_path / "run", recipe, deadline=fresh.Deadline(limit))
+    assert result.stopped_by == stopped_by
+    seconds = [row["seconds"] for row in read_history(tmp_path / "run")]
+    assert seconds == sorted(seconds)
+    assert 0 < seconds[0] <= seconds[-1] == pytest.approx(result.seconds, abs=0.001)
+    assert result.seconds < 3600
 
 
 def test_a_deadline_already_past_still_leaves_a_run(tiny_set, tiny_recipe, tmp_path):

@@ -18,6 +18,7 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
+from io import TextIOWrapper
 
 from doggan import __version__
 from doggan.support.errors import DogganError, InputError
@@ -54,6 +55,9 @@ DESCRIPTION = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code. Errors are one line on standard error."""
     words = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # not every file's name can be encoded
+            stream.reconfigure(errors="backslashreplace")
     parser = ArgumentParser("doggan", description=DESCRIPTION, epilog=EPILOG)
     parser.formatter_class = RawDescriptionHelpFormatter
     parser.add_argument("--version", action="version", version=f"doggan {__version__}")

@@ -40,7 +40,12 @@ def remove_partials(folder: Path) -> None:
 
 
 def check_run_folder(folder: Path, resume: bool) -> None:
-    """Raises InputError where a run would be overwritten, or there is none to resume."""
+    """Raises InputError where a run would be overwritten, there is none to resume, or the folder
+    has a name that safetensors and TensorBoard cannot open."""
+    try:
+        str(folder).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(f"the name {folder} is not UTF-8; choose another --out") from error
     holds_run = (folder / CHECKPOINT).exists()
     if holds_run and not resume:
         raise InputError(
