@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from doggan.data.build import build_imageset
@@ -79,6 +80,20 @@ def make_photos(folder: Path, count: int) -> Path:
         box = (10 + index, 8, 70 + index, 60)
         write(folder / "Annotation" / breed / name, annotation((96, 80), [box]))
     return folder
+
+
+def saved_tensors(run_folder: Path) -> list[torch.Tensor]:
+    """Every tensor of a run's checkpoint, always in the same order."""
+    return tensors_of(torch.load(run_folder / "checkpoint.pt", weights_only=True))
+
+
+def tensors_of(value: object) -> list[torch.Tensor]:
+    """Every tensor of nested dicts, lists and tuples."""
+    if isinstance(value, torch.Tensor):
+        return [value]
+    values = list(value.values()) if isinstance(value, dict) else value
+    nested = values if isinstance(values, list | tuple) else []
+    return [tensor for item in nested for tensor in tensors_of(item)]
 
 
 def annotation(size: tuple[int, int] | None, boxes: list, filename: str = "%s") -> bytes:

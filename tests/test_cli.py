@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image
 from conftest import TINY, encode, make_photos
 from doggan import __version__
 from doggan.cli.main import COMMANDS, main
+from doggan.cli.options import stop_code
 from doggan.cli.score import truncations
 from doggan.recipe import load_recipe
 
@@ -324,15 +326,20 @@ def load_tiny(name, overrides):
     return load_recipe(name, [*TINY, *overrides])
 
 
-def test_a_stopped_run_exits_with_1_and_says_how_to_go_on(run_folder, capsys, monkeypatch):
-    from pathlib import Path
-
-    from doggan.cli.options import stop_code
-
+@pytest.mark.parametrize("stopped_by", ["SIGINT", "SIGTERM"])
+def test_a_stopped_run_exits_with_1_and_says_how_to_go_on(stopped_by):
     lines = []
-    assert stop_code("SIGINT", Path("runs/x"), lines.append) == 1
-    assert "--resume" in lines[0]
-    assert stop_code("time limit", Path("runs/x"), lines.append) == 0
+    assert stop_code(stopped_by, Path("runs/x"), lines.append) == 1
+    (line,) = lines
+    assert line.startswith(f"Stopped by {stopped_by};")
+    assert "--resume --out runs/x" in line
+
+
+@pytest.mark.parametrize("stopped_by", ["images", "time limit"])
+def test_a_run_that_came_to_its_end_exits_with_0_and_says_nothing(stopped_by):
+    lines = []
+    assert stop_code(stopped_by, Path("runs/x"), lines.append) == 0
+    assert lines == []
 
 
 @pytest.mark.parametrize(

@@ -162,9 +162,32 @@ def test_a_signal_to_torchrun_ends_all_processes_cleanly(tiny_set, tmp_path, num
     assert read_history(folder)[-1]["stopped_by"] == number.name
 
 
-def test_all_stop_at_the_first_reason():
+@pytest.mark.parametrize(
+    ("reasons", "agreed"),
+    [
+        (("", "", ""), ""),
+        (("", "SIGTERM", ""), "SIGTERM"),
+        (("", "", "images"), "images"),
+        (("time limit", "SIGINT", ""), "time limit"),
+    ],
+)
+def test_all_go_by_the_first_reason_and_by_the_first_processs_clock(monkeypatch, reasons, agreed):
+    done = (0.25, 0.5, 0.75)
+    of_all = list(zip(reasons, done, strict=True))
+
+    def gather(found, mine, group):
+        assert mine == of_all[rank]
+        assert group == "between hosts"
+        found[:] = of_all
+
+    monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
+    for rank in range(3):
+        processes = Processes(rank=rank, count=3, agreement="between hosts")
+        assert processes.agree(reasons[rank], done[rank]) == (agreed, 0.25)
+
+
+def test_one_process_alone_goes_by_itself():
     assert Processes().agree("time limit", 0.5) == ("time limit", 0.5)
-    assert Processes().agree("", 0.5) == ("", 0.5)
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused():

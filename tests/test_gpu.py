@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from doggan.gan import state as checkpoint
+from conftest import saved_tensors
 from doggan.gan.history import read_history
 from doggan.gan.trainer import train
 from doggan.recipe import with_value
@@ -11,10 +11,6 @@ from doggan.recipe import with_value
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="PyTorch finds no CUDA GPU here"
 )
-
-
-def tensors(folder):
-    return checkpoint._tensors(torch.load(folder / "checkpoint.pt", weights_only=True))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
@@ -26,7 +22,7 @@ def test_resuming_gives_the_same_bytes_in_deterministic_mode(
     train(tiny_set, tmp_path / "straight", recipe, processes=1)
     train(tiny_set, tmp_path / "halves", with_value(recipe, "train.images", 24), processes=1)
     train(tiny_set, tmp_path / "halves", recipe, resume=True, processes=1)
-    pairs = zip(tensors(tmp_path / "straight"), tensors(tmp_path / "halves"), strict=True)
+    pairs = zip(*(saved_tensors(tmp_path / name) for name in ("straight", "halves")), strict=True)
     assert all(torch.equal(one, other) for one, other in pairs)
 
 

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.nn.functional import batch_norm, interpolate
 
+from conftest import saved_tensors
 from doggan.data.imageset import ImageSet
-from doggan.gan import state
 from doggan.gan.generator_file import load_generator, save_generator
 from doggan.gan.networks import ARCHITECTURES, make_networks
 from doggan.gan.networks.dcgan import UPSAMPLINGS
@@ -428,10 +428,7 @@ def test_a_resumed_residual_run_has_the_same_bits(tmp_path, precision):
     train(imageset, tmp_path / "straight", recipe)
     train(imageset, tmp_path / "halves", recipe_of(*options, "train.images=32"))
     train(imageset, tmp_path / "halves", recipe, resume=True)
-    one, other = (
-        state._tensors(torch.load(tmp_path / name / "checkpoint.pt", weights_only=True))
-        for name in ("straight", "halves")
-    )
+    one, other = (saved_tensors(tmp_path / name) for name in ("straight", "halves"))
     assert len(one) > 100
     assert all(torch.equal(left, right) for left, right in zip(one, other, strict=True))
 
