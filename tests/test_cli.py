@@ -443,7 +443,8 @@ def test_a_reader_that_leaves_is_no_error():
         [sys.executable, "-c", script], stdout=write, stderr=subprocess.PIPE, text=True, check=False
     )
     os.close(write)
-    assert "Traceback" not in process.stderr
+    assert process.returncode == 1
+    assert process.stderr == "doggan: no does not exist; a submission zip was expected there\n"
 
 
 def test_fetch_names_its_files(tmp_path, capsys, monkeypatch):

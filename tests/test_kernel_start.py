@@ -150,7 +150,7 @@ def test_the_time_limit_is_the_settings_then_kaggles(monkeypatch):
     monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Interactive")
     assert seconds(Settings()) == TRIAL_SECONDS
     assert seconds(Settings(time_limit="2h")) == 7200
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="'0' is not a duration"):
         seconds(Settings(time_limit="0"))
 
 

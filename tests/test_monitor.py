@@ -154,7 +154,7 @@ def test_from_a_step_that_is_not_finite_on_nothing_changes(
     # The generator never moves; the discriminator only where it steps before the failure.
     assert same(before, at_failure, "generator")
     assert same(before, at_failure, "discriminator") == (network == "discriminator")
-    with pytest.raises(NonFiniteLossError):
+    with pytest.raises(NonFiniteLossError, match="at step"):
         monitor.row(state, Processes())
 
 

@@ -120,6 +120,7 @@ def test_every_kind_is_used_whole_and_survives_its_file(recipe, tmp_path):
             assert parameter.grad is not None, name
     # Running statistics are as those of any batch norm.
     norms = [layer for layer in generator.modules() if hasattr(layer, "running_mean")]
+    assert len(norms) >= 1
     assert all(layer.running_mean.abs().max() > 0 for layer in norms)
     whole = Recipe(networks=recipe)
     names = ["a", "b", "c"] if recipe.conditional else []
