@@ -1,6 +1,6 @@
 """Training on several processes: the same course as on one, one end for all, nothing lost."""
 
-import os
+import multiprocessing
 import signal
 import subprocess
 import sys
@@ -22,14 +22,17 @@ from doggan.gan.trainer import train
 from doggan.recipe import with_value
 from doggan.support.deadline import Deadline
 from doggan.support.errors import DogganError, InputError
+from processes import PATIENCE_SECONDS, none_left, started, wait_until
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
-def one_thread_each(monkeypatch):
+def processes_of_one_thread(monkeypatch):
     """Two processes of two threads on two cores would mostly wait for each other."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    with none_left():
+        yield
 
 
 def weights(folder):
@@ -122,19 +125,22 @@ def test_a_killed_process_ends_the_run_and_the_last_checkpoint_stays(
     recipe = with_value(tiny_recipe, "train.images", 10**9)
     folder = tmp_path / "run"
 
+    over = threading.Event()
+
     def kill_one():
         while not read_history(folder):
-            time.sleep(0.1)
-        victim = subprocess.run(
-            ["pgrep", "-f", "-P", str(os.getpid()), "spawn_main"], capture_output=True, text=True
-        ).stdout.split()[-1]
-        os.kill(int(victim), signal.SIGKILL)
+            if over.wait(0.1):
+                return
+        multiprocessing.active_children()[-1].kill()
 
     killer = threading.Thread(target=kill_one)
     killer.start()
-    with pytest.raises(DogganError, match=r"of 2 ended .*SIGKILL.*--resume goes on from it"):
-        train(tiny_set, folder, recipe, processes=2, deadline=Deadline(60))
-    killer.join()
+    try:
+        with pytest.raises(DogganError, match=r"of 2 ended .*SIGKILL.*--resume goes on from it"):
+            train(tiny_set, folder, recipe, processes=2, deadline=Deadline(PATIENCE_SECONDS))
+    finally:
+        over.set()
+        killer.join()
     state = new_state(tiny_set, recipe, CPU, "fp32")
     load_checkpoint(folder, state, recipe, tiny_set.sha256)
     assert state.images_seen >= 32
@@ -150,14 +156,10 @@ def test_a_signal_to_torchrun_ends_all_processes_cleanly(tiny_set, tmp_path, num
     for value in ("networks.generator_width=8", "networks.discriminator_width=4"):
         command += ["--set", value]
     command += ["--set", "train.batch_size=8", "--set", "train.interval_images=32"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    until = time.monotonic() + 120
-    while not read_history(folder):
-        assert time.monotonic() < until, process.communicate()[0]
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.2)
-    process.send_signal(number)
-    process.communicate(timeout=60)
+    with started(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        wait_until(lambda: read_history(folder), process)
+        process.send_signal(number)
+        process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode != 0
     assert read_history(folder)[-1]["stopped_by"] == number.name
 

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import processes
 from bad_server import DATE, Answer, running
 from doggan.support import download as module
 from doggan.support import part_file, transfer
@@ -112,18 +113,15 @@ def test_the_next_call_goes_on(server, target):
 def test_the_next_call_goes_on_after_a_kill(server, target):
     url = server.put("/images.tar", DATA, Answer(cut=HALF, stall=True), Answer())
     code = "import sys; from doggan.support.download import download; download(*sys.argv[1:])"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, url, str(target)], stderr=subprocess.DEVNULL
-    )
     part = target.with_name("images.tar.part")
-    try:
-        for _ in range(1000):
-            if part.exists() and part.stat().st_size >= HALF // 2:
-                break
-            time.sleep(0.02)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait(10)
+
+    def half_is_there():
+        return part.exists() and part.stat().st_size >= HALF // 2
+
+    arguments = [sys.executable, "-c", code, url, target]
+    with processes.started(arguments, stderr=subprocess.DEVNULL) as process:
+        processes.wait_until(half_is_there, process)  # and killed at the end
+    assert process.returncode == -signal.SIGKILL
     assert not target.exists()
     kept = part.stat().st_size
     assert 0 < kept <= HALF

