@@ -10,6 +10,7 @@ from PIL import Image
 
 from doggan.data.build import build_imageset
 from doggan.recipe import load_recipe
+from doggan.support.device import choose_device, choose_precision
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -18,10 +19,29 @@ TINY = (
     "networks.generator_width=8",
     "networks.discriminator_width=4",
     "train.learning_rate_generator=0.002",
+    "train.precision=fp32",  # the same on every machine
     "train.batch_size=8",
     "train.images=64",
     "train.interval_images=32",
     "submission.count=20",
+)
+
+DEVICE = choose_device("auto")
+MULTIPLIED = {"fp32", choose_precision("auto", DEVICE)} | (
+    {"fp16"} if DEVICE.type == "cuda" else set()
+)
+# For what depends on the precision: each that this machine multiplies in.
+in_each_precision = pytest.mark.parametrize(
+    "precision",
+    [
+        pytest.param(
+            name,
+            marks=pytest.mark.skipif(
+                name not in MULTIPLIED, reason=f"this machine does not multiply in {name}"
+            ),
+        )
+        for name in ("fp32", "bf16", "fp16")
+    ],
 )
 
 

@@ -91,7 +91,6 @@ def test_two_processes_take_the_steps_of_one(tiny_set, tiny_recipe, tmp_path, mo
     monkeypatch.setattr(state_module, "make_networks", without_batch_norm)
     monkeypatch.setattr(trainer, "_train_launched", train_launched_without_batch_norm)
     recipe = with_value(tiny_recipe, "networks.architecture", "dense")
-    recipe = with_value(recipe, "train.precision", "fp32")
     for key, value in values.items():
         recipe = with_value(recipe, key, value)
     one = train(tiny_set, tmp_path / "one", recipe)

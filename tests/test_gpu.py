@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from conftest import saved_tensors
+from conftest import in_each_precision, saved_tensors
 from doggan.gan.history import read_history
 from doggan.gan.trainer import train
 from doggan.recipe import with_value
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@in_each_precision
 def test_resuming_gives_the_same_bytes_in_deterministic_mode(
     tiny_set, tiny_recipe, tmp_path, precision
 ):

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.functional import batch_norm, interpolate
 
-from conftest import saved_tensors
+from conftest import in_each_precision, saved_tensors
 from doggan.data.imageset import ImageSet
 from doggan.gan.generator_file import load_generator, save_generator
 from doggan.gan.networks import ARCHITECTURES, make_networks
@@ -420,7 +420,7 @@ def recipe_of(*overrides):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@in_each_precision
 def test_a_resumed_residual_run_has_the_same_bits(tmp_path, precision):
     imageset, _ = two_colours(tmp_path)
     options = ["networks.architecture=resnet", "networks.discriminator_norm=spectral"]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from conftest import saved_tensors
+from conftest import in_each_precision, saved_tensors
 from doggan.data.imageset import ImageSet
 from doggan.gan import state as checkpoint
 from doggan.gan import trainer
@@ -25,7 +25,7 @@ from doggan.gan.steps import Steps
 from doggan.gan.trainer import train
 from doggan.recipe import load_recipe, recipe_from_toml, with_value
 from doggan.support.deadline import Deadline
-from doggan.support.device import set_determinism
+from doggan.support.device import choose_device, choose_precision, set_determinism
 from doggan.support.errors import DogganError, InputError
 
 CPU = torch.device("cpu")
@@ -51,7 +51,7 @@ def test_a_run_leaves_what_it_promises(tiny_set, tiny_recipe, tmp_path):
     assert not [path for path in folder.rglob("*") if path.suffix == ".partial"]
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@in_each_precision
 def test_resuming_gives_the_same_bytes_as_going_straight(
     tiny_set, tiny_recipe, tmp_path, precision
 ):
@@ -64,6 +64,15 @@ def test_resuming_gives_the_same_bytes_as_going_straight(
     assert all(torch.equal(a, b) for a, b in zip(straight, halves, strict=True))
     rows = (tmp_path / "halves" / "stats.jsonl").read_text().splitlines()
     assert [json.loads(row)["images"] for row in rows] == [24, 32, 64]
+
+
+@pytest.mark.parametrize("precision", ["auto", "fp32"])
+def test_training_is_in_the_precision_asked_for(tiny_set, tiny_recipe, tmp_path, precision):
+    recipe = with_value(tiny_recipe, "train.precision", precision)
+    train(tiny_set, tmp_path, with_value(recipe, "train.images", 8))
+    environment = json.loads((tmp_path / "environment.json").read_text())
+    expected = "fp32" if precision == "fp32" else choose_precision("auto", choose_device("auto"))
+    assert environment["precision"] == expected
 
 
 def test_deterministic_training_asks_for_it_and_gives_the_same_bits(
