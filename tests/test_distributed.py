@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -200,8 +199,9 @@ def test_a_batch_that_cannot_be_shared_out_is_refused():
 
 def test_the_deadline_ends_two_processes_together(tiny_set, tiny_recipe, tmp_path):
     recipe = with_value(tiny_recipe, "train.images", 10**9)
-    started = time.monotonic()
-    result = train(tiny_set, tmp_path / "run", recipe, processes=2, deadline=Deadline(12.0))
+    deadline = Deadline(12.0)
+    result = train(tiny_set, tmp_path / "run", recipe, processes=2, deadline=deadline)
     assert result.stopped_by == "time limit"
     assert result.images % 8 == 0
-    assert time.monotonic() - started < 60
+    # Other work may slow their start; a run that heeded no deadline would take days.
+    assert deadline.remaining() > -120

@@ -204,7 +204,7 @@ def launch(kernel, script, *, blocked=True):
 
 
 @pytest.mark.slow
-def test_the_script_alone_writes_a_valid_zip_within_its_minute(kernel):
+def test_the_script_alone_writes_a_valid_zip_by_its_deadline(kernel):
     overrides = ["networks.generator_width=16", "train.images=1000000000"]
     script = built_script(
         kernel, RECIPE="demo", OVERRIDES=overrides, TIME_LIMIT="30s", SEED=3, INPUT=None
@@ -213,7 +213,8 @@ def test_the_script_alone_writes_a_valid_zip_within_its_minute(kernel):
     with launch(kernel, script) as process:
         text, _ = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0, text
-    assert time.monotonic() - started < 60
+    # A loaded machine may be late; a run that heeded no deadline would take days.
+    assert time.monotonic() - started < 30 + 120
     assert check_submission(kernel / "working" / "images.zip").valid
     assert output(kernel) == ["doggan.log", "generator.pt", "grid.png", "images.zip"]
     # The package came out of the script, and is gone.

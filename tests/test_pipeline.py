@@ -3,11 +3,11 @@
 import json
 import os
 import signal
-import time
 from dataclasses import replace
 
 import pytest
 
+from doggan import pipeline
 from doggan.demo import run_demo
 from doggan.gan.recorder import Recorder
 from doggan.pipeline import Job, run_competition
@@ -92,11 +92,19 @@ def test_a_second_run_finds_the_references_features(photos, tmp_path, tiny_recip
     assert "The features of 12 reference images are at hand from an earlier score" in lines
 
 
-def test_training_leaves_time_for_what_follows(photos, tmp_path, tiny_recipe):
+def test_training_leaves_time_for_what_follows(photos, tmp_path, tiny_recipe, monkeypatch):
     recipe = with_value(tiny_recipe, "train.images", 10**9)
-    started = time.monotonic()
-    result = run(photos, tmp_path / "run", recipe, seconds=15)
-    assert time.monotonic() - started < 16
+    limit, kept, real = Deadline(15), [], pipeline.train
+
+    def train(*arguments, deadline, **options):
+        kept.append(limit.remaining() - deadline.remaining())
+        return real(*arguments, deadline=deadline, **options)
+
+    monkeypatch.setattr(pipeline, "train", train)
+    result = run_competition(make_job(photos, tmp_path / "run", recipe, deadline=limit))
+    assert kept[0] > 0.1
+    # Other work may slow the end down; a run that heeded no deadline would take hours.
+    assert limit.remaining() > -60
     assert result.training.stopped_by == "time limit"
     assert result.scorecard
     assert check_submission(tmp_path / "run" / "images.zip", count=20).valid

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import threading
 
 import numpy as np
 import pytest
@@ -176,12 +175,19 @@ def test_a_deadline_already_past_still_leaves_a_run(tiny_set, tiny_recipe, tmp_p
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_run_cleanly(tiny_set, tiny_recipe, tmp_path, number):
-    recipe = with_value(tiny_recipe, "train.images", 10**9)
-    timer = threading.Timer(1.0, os.kill, (os.getpid(), number))
-    timer.start()
-    result = train(tiny_set, tmp_path / "run", recipe, deadline=Deadline(60))
-    timer.join()
+def test_a_signal_ends_a_run_cleanly(tiny_set, tiny_recipe, tmp_path, monkeypatch, number):
+    recipe = with_value(tiny_recipe, "train.images", 320)
+    save, told = Recorder.save, []
+
+    def save_and_be_told_to_stop(*arguments):
+        save(*arguments)
+        if not told:
+            os.kill(os.getpid(), number)
+        told.append(True)
+
+    monkeypatch.setattr(Recorder, "save", save_and_be_told_to_stop)
+    result = train(tiny_set, tmp_path / "run", recipe)
+    assert result.images == 32 + 8  # the step after the first interval was the last
     assert result.stopped_by == number.name
     resumed = with_value(recipe, "train.images", result.images + 8)
     assert train(tiny_set, tmp_path / "run", resumed, resume=True).images == result.images + 8
