@@ -150,10 +150,9 @@ def _handler(server: BadServer) -> type[BaseHTTPRequestHandler]:
 
         def _body(self, answer: Answer, body: bytes):
             sent = body if answer.cut is None else body[: answer.cut]
-            pieces = [sent]
-            if answer.pause:
-                pieces = [sent[place : place + 1] for place in range(len(sent))]
-            for piece in pieces:
+            size = 1 if answer.pause else len(sent) or 1
+            for place in range(0, len(sent), size):  # one at a time: a file may be of 95 MB
+                piece = sent[place : place + size]
                 if server.stopped.wait(answer.pause):
                     return
                 framed = f"{len(piece):x}\r\n".encode() + piece + b"\r\n"

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from doggan.data.build import build_imageset
 from doggan.recipe import load_recipe
+from doggan.support.device import choose_device, choose_precision
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -23,6 +25,7 @@ TINY = (
     "networks.generator_width=8",
     "networks.discriminator_width=4",
     "train.learning_rate_generator=0.002",
+    "train.precision=fp32",  # the same on every machine
     "train.batch_size=8",
     "train.ema_parts=[0.05]",
     "train.images=64",
@@ -33,6 +36,24 @@ TINY = (
 # Images that differ after the first step already: with TINY's own rate they may all be one grey
 # for some ten steps, which are all that a busy machine takes.
 LOUD = "train.learning_rate_generator=0.03"
+
+DEVICE = choose_device("auto")
+MULTIPLIED = {"fp32", choose_precision("auto", DEVICE)} | (
+    {"fp16"} if DEVICE.type == "cuda" else set()
+)
+# For what depends on the precision: each that this machine multiplies in.
+in_each_precision = pytest.mark.parametrize(
+    "precision",
+    [
+        pytest.param(
+            name,
+            marks=pytest.mark.skipif(
+                name not in MULTIPLIED, reason=f"this machine does not multiply in {name}"
+            ),
+        )
+        for name in ("fp32", "bf16", "fp16")
+    ],
+)
 
 
 @pytest.fixture(autouse=True)
@@ -98,6 +119,20 @@ def make_photos(folder: Path, count: int) -> Path:
         box = (10 + index, 8, 70 + index, 60)
         write(folder / "Annotation" / breed / name, annotation((96, 80), [box]))
     return folder
+
+
+def saved_tensors(run_folder: Path) -> list[torch.Tensor]:
+    """Every tensor of a run's checkpoint, always in the same order."""
+    return tensors_of(torch.load(run_folder / "checkpoint.pt", weights_only=True))
+
+
+def tensors_of(value: object) -> list[torch.Tensor]:
+    """Every tensor of nested dicts, lists and tuples."""
+    if isinstance(value, torch.Tensor):
+        return [value]
+    values = list(value.values()) if isinstance(value, dict) else value
+    nested = values if isinstance(values, list | tuple) else []
+    return [tensor for item in nested for tensor in tensors_of(item)]
 
 
 def annotation(size: tuple[int, int] | None, boxes: list, filename: str = "%s") -> bytes:

@@ -1,6 +1,7 @@
 """The benchmark of the scoring works, and under --json it prints one JSON object alone."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -13,6 +14,24 @@ RATIOS = {
     "efficientnet": {"efficientnet_ratio", "efficientnet_images_per_second"},
     "mathematics": {"mathematics_ratio", "mathematics_memory_ratio"},
     "cache": {"second_score_ratio"},
+}
+# What a ratio is of: (what is divided, by what).
+PARTS_OF = {
+    "inception_fp32_ratio": (
+        "inception_fp32_images_per_second",
+        "inception_fidelity_images_per_second",
+    ),
+    "inception_bf16_ratio": (
+        "inception_bf16_images_per_second",
+        "inception_fidelity_images_per_second",
+    ),
+    "efficientnet_ratio": (
+        "efficientnet_images_per_second",
+        "efficientnet_stock_images_per_second",
+    ),
+    "mathematics_ratio": ("mathematics_published_seconds", "mathematics_seconds"),
+    "mathematics_memory_ratio": ("mathematics_published_gigabytes", "mathematics_gigabytes"),
+    "second_score_ratio": ("first_score_seconds", "second_score_seconds"),
 }
 
 
@@ -40,7 +59,13 @@ def check(bench, parts):
     assert all(name in err for part in parts for name in RATIOS[part])
     for part in parts:
         assert results.keys() >= RATIOS[part]
-        assert all(results[name] >= 0 for name in RATIOS[part])
+        for name in RATIOS[part]:
+            assert math.isfinite(results[name]), name
+            # Two precisions may round alike; nothing takes no time or no memory.
+            assert results[name] > 0 or name == "bf16_mifid_difference", name
+            if name in PARTS_OF:
+                over, under = (results[part] for part in PARTS_OF[name])
+                assert results[name] == pytest.approx(over / under), name
     assert results["quick"]
     assert (results["threads"], results["repeats"]) == (1, 1)
     return results

@@ -6,13 +6,13 @@ import os
 import re
 import runpy
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 import doggan
+import processes
 from doggan.competition import SIDE_PX
 from doggan.kaggle.bundle import LINE_LENGTH, fill_in, pack, write_bundle
 from doggan.recipe import load_recipe, recipe_names
@@ -81,14 +81,12 @@ def test_the_same_sources_give_the_same_bytes_elsewhere(bundle, tmp_path):
         "print(doggan.__file__); write_bundle(Path('script.py'))"
     )
     surroundings = {"LC_ALL": "C", "PYTHONUTF8": "0", "TZ": "Asia/Tokyo", "PYTHONHASHSEED": "7"}
-    output = subprocess.run(
+    output = processes.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
         env=os.environ | surroundings | {"PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=True,
     )
+    assert output.returncode == 0, output.stderr
     assert output.stdout.startswith(str(tmp_path))
     assert (tmp_path / "script.py").read_bytes() == bundle.path.read_bytes()
 
@@ -153,12 +151,10 @@ def write_script(path, files):
 
 def run_python(folder, *arguments):
     """Runs Python in an empty folder, with nothing on its path and temporary files at hand."""
-    return subprocess.run(
-        [sys.executable, *map(str, arguments)],
+    return processes.run(
+        [sys.executable, *arguments],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": "", "TMPDIR": str(folder)},
-        capture_output=True,
-        text=True,
     )
 
 

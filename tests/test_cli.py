@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import subprocess
 import sys
 import zipfile
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import processes
 from conftest import TINY, encode, make_photos
 from doggan import __version__
 from doggan.cli.main import COMMANDS, main
@@ -57,9 +57,7 @@ def test_an_unknown_kernel_command_names_the_nearest(capsys):
 
 
 def test_the_package_runs_as_a_module():
-    output = subprocess.run(
-        [sys.executable, "-m", "doggan", "--version"], capture_output=True, text=True, check=True
-    )
+    output = processes.run([sys.executable, "-m", "doggan", "--version"])
     assert output.stdout == f"doggan {__version__}\n"
 
 
@@ -421,11 +419,10 @@ def test_a_reader_that_leaves_is_no_error():
     )
     read, write = os.pipe()
     os.close(read)
-    process = subprocess.run(
-        [sys.executable, "-c", script], stdout=write, stderr=subprocess.PIPE, text=True, check=False
-    )
+    process = processes.run([sys.executable, "-c", script], stdout=write)
     os.close(write)
-    assert "Traceback" not in process.stderr
+    assert process.returncode == 1
+    assert process.stderr == "doggan: no does not exist; a submission zip was expected there\n"
 
 
 def test_fetch_names_its_files(tmp_path, capsys, monkeypatch):

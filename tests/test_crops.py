@@ -17,6 +17,7 @@ from doggan.recipe import DataRecipe
 SIZE = (60, 40)
 DRAWN = 1000
 LOOSE = DataRecipe(min_box_side_px=0, max_box_aspect=1e9)
+BOX_LIMITS = DataRecipe(min_box_side_px=10, max_box_aspect=4)
 
 
 def picture():
@@ -62,22 +63,42 @@ def test_transparency_shows_white():
     assert decode_photo(encode(clear.convert("LA"), "PNG"))[0].getpixel((0, 0)) == (255, 255, 255)
 
 
+@pytest.mark.parametrize("stored", [picture(), picture().resize((40, 40))], ids=["wide", "square"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_is_undone_for_photo_and_box(orientation):
+def test_exif_is_undone_for_photo_and_box(orientation, stored):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    photo, found = decode_photo(encode(picture(), "PNG", exif=exif))
+    photo, found = decode_photo(encode(stored, "PNG", exif=exif))
     assert found == orientation
-    assert difference(photo, ImageOps.exif_transpose(decode_raw(picture(), exif))) == 0
-    if orientation < 5:
-        return
+    assert difference(photo, ImageOps.exif_transpose(decode_raw(stored, exif))) == 0
     # A box drawn on the stored pixels: what it holds must be the same after turning.
-    box = Box(5, 3, 40, 20)
-    annotation = Annotation(frame=SIZE, boxes=(box,))
-    (turned,) = place_boxes(annotation, photo.size, orientation)
-    inside = Image.fromarray(np.asarray(picture())[3:20, 5:40])
+    annotation = Annotation(frame=stored.size, boxes=(Box(5, 3, 38, 20), None))
+    turned, none = place_boxes(annotation, photo.size, orientation)
+    assert none is None
+    inside = Image.fromarray(np.asarray(stored)[3:20, 5:38])
     upright = ImageOps.exif_transpose(decode_raw(inside, exif))
-    assert difference(photo.crop(tuple(map(int, turned))), upright) == 0
+    assert photo.crop(turned).size == upright.size
+    assert difference(photo.crop(turned), upright) == 0
+
+
+@pytest.mark.parametrize(
+    ("orientation", "placed"),
+    [
+        (1, Box(10, 5, 30, 20)),
+        (2, Box(30, 5, 50, 20)),
+        (3, Box(30, 20, 50, 35)),
+        (4, Box(10, 20, 30, 35)),
+    ],
+)
+def test_boxes_are_mirrored_and_scaled_together(orientation, placed):
+    annotation = Annotation(frame=(120, 80), boxes=(Box(20, 10, 60, 40),))
+    assert place_boxes(annotation, (60, 40), orientation) == [placed]
+
+
+def test_boxes_drawn_on_the_upright_photo_are_not_turned():
+    annotation = Annotation(frame=(40, 60), boxes=(Box(3, 5, 20, 40),))
+    for orientation in range(5, 9):
+        assert place_boxes(annotation, (40, 60), orientation) == list(annotation.boxes)
 
 
 def decode_raw(image, exif):
@@ -110,10 +131,19 @@ def test_a_photo_of_too_many_pixels_is_not_decoded(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("box", "expected"),
+    ("box", "clipped"),
     [
         (Box(-5, -5, 30, 30), Box(0, 0, 30, 30)),
         (Box(10, 10, 90, 35), Box(10, 10, 60, 35)),
+    ],
+)
+def test_a_box_is_clipped_to_the_frame(box, clipped):
+    assert usable_box(box, SIZE, BOX_LIMITS) == clipped
+
+
+@pytest.mark.parametrize(
+    ("box", "reason"),
+    [
         (Box(60, 0, 90, 30), "box outside the frame"),
         (Box(-9, 0, 0, 30), "box outside the frame"),
         (Box(0, 0, 9, 30), "box under the minimum side"),
@@ -121,13 +151,9 @@ def test_a_photo_of_too_many_pixels_is_not_decoded(monkeypatch):
         (None, "unreadable box"),
     ],
 )
-def test_a_box_is_clipped_or_skipped_with_a_reason(box, expected):
-    recipe = DataRecipe(min_box_side_px=10, max_box_aspect=4)
-    try:
-        found = usable_box(box, SIZE, recipe)
-    except UnusableBoxError as reason:
-        found = str(reason)
-    assert found == expected
+def test_an_unusable_box_is_skipped_with_a_reason(box, reason):
+    with pytest.raises(UnusableBoxError, match=f"^{reason}$"):
+        usable_box(box, SIZE, BOX_LIMITS)
 
 
 def test_policies_cut_where_they_say():

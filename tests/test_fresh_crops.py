@@ -41,8 +41,12 @@ def test_a_part_of_the_windows_is_the_whole_frame():
 
 
 def test_a_seed_draws_the_same_windows():
-    assert np.array_equal(draw(seed=3), draw(seed=3))
-    assert not np.array_equal(draw(seed=3), draw(seed=4))
+    np.random.seed(1)
+    first = draw(seed=3)
+    np.random.seed(2)  # nothing but the generator's seed counts
+    assert np.array_equal(draw(seed=3), first)
+    changed = draw(seed=4)
+    assert (changed != first).any(axis=1).mean() > 0.9
 
 
 @pytest.mark.parametrize("channels", [1, 3])

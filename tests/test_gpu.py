@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from doggan.gan import state as checkpoint
+from conftest import in_each_precision, saved_tensors
 from doggan.gan.history import read_history
 from doggan.gan.trainer import train
 from doggan.recipe import with_value
@@ -13,11 +13,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def tensors(folder):
-    return checkpoint._tensors(torch.load(folder / "checkpoint.pt", weights_only=True))
-
-
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@in_each_precision
 def test_resuming_gives_the_same_bytes_in_deterministic_mode(
     tiny_set, tiny_recipe, tmp_path, precision
 ):
@@ -26,7 +22,7 @@ def test_resuming_gives_the_same_bytes_in_deterministic_mode(
     train(tiny_set, tmp_path / "straight", recipe, processes=1)
     train(tiny_set, tmp_path / "halves", with_value(recipe, "train.images", 24), processes=1)
     train(tiny_set, tmp_path / "halves", recipe, resume=True, processes=1)
-    pairs = zip(tensors(tmp_path / "straight"), tensors(tmp_path / "halves"), strict=True)
+    pairs = zip(*(saved_tensors(tmp_path / name) for name in ("straight", "halves")), strict=True)
     assert all(torch.equal(one, other) for one, other in pairs)
 
 

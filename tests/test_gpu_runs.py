@@ -1,7 +1,6 @@
 """The comparison on a GPU, packed and run here at a hundredth of its budget."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 
 import gpu_runs
+import processes
 from conftest import make_photos
 from doggan.data.build import build_imageset
 from doggan.data.imageset import open_imageset
@@ -18,7 +18,7 @@ from doggan.recipe import load_recipe
 def run_python(code, folder):
     """What a new Python prints that finds modules in `folder` too."""
     start = f"import sys; sys.path.insert(0, {str(folder)!r}); "
-    found = subprocess.run([sys.executable, "-c", start + code], capture_output=True, text=True)
+    found = processes.run([sys.executable, "-c", start + code])
     assert found.returncode == 0, found.stderr
     return Path(found.stdout.strip())
 

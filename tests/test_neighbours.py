@@ -233,6 +233,7 @@ def test_no_text_lies_on_another_or_beyond_the_edge(monkeypatch, distances):
         reference_names=["folder/" + "n02085620_10074" * 3 + ".jpg#0"] * 5,
     )
     canvas, boxes = texts_of(monkeypatch, found)
+    assert len(boxes) > 20
     for text, (left, top, right, bottom) in boxes:
         assert 0 <= left <= right <= canvas.width, text
         assert 0 <= top <= bottom <= canvas.height, text

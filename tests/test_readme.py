@@ -50,6 +50,11 @@ def test_every_link_leads_somewhere(readme):
             assert heading in {name.lower().replace(" ", "-") for name in headings}, target
 
 
+def test_there_are_links_to_follow():
+    assert README.count("](") > 5
+    assert len(READMES) >= 4
+
+
 @pytest.mark.parametrize("command", commands())
 def test_every_command_is_known_with_its_options(command, capsys):
     words = shlex.split(command)
@@ -83,7 +88,9 @@ def test_the_recipes_keys_and_defaults_are_those_of_the_code():
 
 
 def test_what_is_named_of_the_sources_exists():
-    for path in re.findall(r"\b(?:src/doggan|tools|kernel)/[\w./]+", README):
+    paths = re.findall(r"\b(?:src/doggan|tools|kernel)/[\w./]+", README)
+    assert len(paths) > 10
+    for path in paths:
         assert (ROOT / path).exists(), path
     tables = re.findall(r"`([A-Z]+)` (?:in|of) `src/([\w/]+)\.py`", README)
     assert len(tables) == 4

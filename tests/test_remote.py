@@ -753,18 +753,20 @@ def test_a_client_knows_its_user(server):
 
 
 @pytest.mark.parametrize("limit", ["13h", "soon"])
-def test_a_time_limit_is_within_what_kaggle_gives(here, limit):
+def test_a_time_limit_is_within_what_kaggle_gives(here, limit, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["kernel", "push", "--time-limit", limit])
     assert stop.value.code == 2
+    assert "--time-limit" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["kernel build", "kernel push", "kernel status", "kernel logs",
                                      "kernel output", "submit"])  # fmt: skip
 def test_every_command_explains_itself_with_an_example(command, capsys):
     assert callable(import_module(f"doggan.cli.{command.replace(' ', '.')}").run)
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as stop:
         main([*command.split(), "--help"])
+    assert stop.value.code == 0
     text = capsys.readouterr().out
     assert f"example:\n  doggan {command} " in text
     assert "--json" in text

@@ -174,7 +174,9 @@ def test_the_same_seed_gives_the_same_bytes_and_fewer_photos_are_the_first_of_mo
 def test_another_seed_gives_other_photos(sample, tmp_path):
     other = hashes(draw_sample_dogs(tmp_path / "other", photos=16, seed=6).folder)
     whole = hashes(sample.folder)
-    assert not any(other[name] == whole[name] for name in other if name.endswith(".jpg"))
+    photos = [name for name in other if name.endswith(".jpg")]
+    assert len(photos) == 16
+    assert not any(other[name] == whole[name] for name in photos)
 
 
 def test_breeds_have_ears_and_markings_that_can_be_drawn():

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
-from doggan.gan import state as checkpoint
+from conftest import tensors_of
 from doggan.gan.augment import DRAWS, Augment
 from doggan.gan.ema import EMA
 from doggan.gan.losses import LOSSES
@@ -308,7 +308,7 @@ def test_resuming_with_everything_on_gives_the_same_bytes(
         for name in ("straight", "halves")
     ]
     assert contents[0]["steps"] == contents[1]["steps"] == 8
-    pairs = zip(*map(checkpoint._tensors, contents), strict=True)
+    pairs = zip(*map(tensors_of, contents), strict=True)
     assert all(torch.equal(one, other) for one, other in pairs)
 
 

@@ -7,8 +7,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
-from contextlib import contextmanager
 
 import pytest
 
@@ -19,8 +17,8 @@ from doggan.gan.history import read_history
 from doggan.gan.run_folder import CHECKPOINT, RESULT, SCORECARD, STATS, ZIP
 from doggan.gan.state import read_checkpoint
 from doggan.submission import check_submission
+from processes import PATIENCE_SECONDS, started, wait_until
 
-WAIT_SECONDS = 120.0  # for a process that never comes to its training, or never ends
 ENDLESS = (*TINY, LOUD, "train.images=1000000000")
 STOPS = {  # the signal, the options, the exit code
     "SIGTERM": (signal.SIGTERM, (), 1),
@@ -38,38 +36,26 @@ def sources(tmp_path_factory):
     return folder
 
 
-@contextmanager
-def started(*arguments):
-    """`doggan` with these arguments and the endless recipe; killed if it still runs at the end."""
+def launched(*arguments):
+    """`doggan` with these arguments and the endless recipe, for the length of a test."""
     values = [word for value in ENDLESS for word in ("--set", value)]
-    words = [sys.executable, "-m", "doggan", *map(str, arguments), *values]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        process.stderr.close()
+    words = [sys.executable, "-m", "doggan", *arguments, *values]
+    return started(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def stop(process, folder, number):
     """Sends the signal, if any, once it trains; what it printed on stdout and stderr."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while number and not (folder / STATS).exists():
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline, "it never came to its training"
-        time.sleep(0.05)
     if number:
+        wait_until((folder / STATS).exists, process)
         process.send_signal(number)
-    return process.communicate(timeout=WAIT_SECONDS)
+    return process.communicate(timeout=PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize("how", STOPS)
 def test_a_stopped_training_exits_as_promised_and_goes_on(sources, tmp_path, how):
     number, options, code = STOPS[how]
     folder = tmp_path / "run"
-    with started("train", sources / "set", "--out", folder, *options) as process:
+    with launched("train", sources / "set", "--out", folder, *options) as process:
         out, err = stop(process, folder, number)
         assert process.returncode == code, err
     assert f"stopped by {how}; next: doggan zip {folder}" in out
@@ -93,7 +79,7 @@ def test_a_stopped_run_exits_as_promised_and_leaves_its_zip(sources, tmp_path, h
     number, options, code = STOPS[how]
     folder = tmp_path / "run"
     command = ("run", sources / "photos", "--out", folder, "--judge", "efficientnet-lite0")
-    with started(*command, "--json", *options) as process:
+    with launched(*command, "--json", *options) as process:
         out, err = stop(process, folder, number)
         assert process.returncode == code, err
     assert "Traceback" not in err

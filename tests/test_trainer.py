@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import sys
-import threading
 import time
 
 import numpy as np
@@ -14,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from conftest import STEADY, without_curves
+from conftest import STEADY, in_each_precision, saved_tensors, without_curves
 from doggan import support
 from doggan.data.imageset import ImageSet
 from doggan.gan import state as checkpoint
@@ -30,17 +29,10 @@ from doggan.gan.steps import Steps
 from doggan.gan.trainer import train
 from doggan.recipe import load_recipe, recipe_from_toml, with_value
 from doggan.support.deadline import Deadline
-from doggan.support.device import set_determinism
+from doggan.support.device import choose_device, choose_precision, set_determinism
 from doggan.support.errors import DogganError, InputError
 
 CPU = torch.device("cpu")
-
-
-def tensors(folder):
-    content = torch.load(folder / "checkpoint.pt", weights_only=True)
-    return checkpoint._tensors(
-        {name: value for name, value in content.items() if name not in ("seconds",)}
-    )
 
 
 def test_a_run_leaves_what_it_promises(tiny_set, tiny_recipe, tmp_path):
@@ -63,7 +55,7 @@ def test_a_run_leaves_what_it_promises(tiny_set, tiny_recipe, tmp_path):
     assert not [path for path in folder.rglob("*") if path.suffix == ".partial"]
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@in_each_precision
 def test_resuming_gives_the_same_bytes_as_going_straight(
     tiny_set, tiny_recipe, tmp_path, precision
 ):
@@ -71,11 +63,20 @@ def test_resuming_gives_the_same_bytes_as_going_straight(
     train(tiny_set, tmp_path / "straight", recipe)
     train(tiny_set, tmp_path / "halves", with_value(recipe, "train.images", 24))
     train(tiny_set, tmp_path / "halves", recipe, resume=True)
-    straight, halves = tensors(tmp_path / "straight"), tensors(tmp_path / "halves")
+    straight, halves = saved_tensors(tmp_path / "straight"), saved_tensors(tmp_path / "halves")
     assert len(straight) == len(halves) > 50
     assert all(torch.equal(a, b) for a, b in zip(straight, halves, strict=True))
     rows = (tmp_path / "halves" / "stats.jsonl").read_text().splitlines()
     assert [json.loads(row)["images"] for row in rows] == [24, 32, 64]
+
+
+@pytest.mark.parametrize("precision", ["auto", "fp32"])
+def test_training_is_in_the_precision_asked_for(tiny_set, tiny_recipe, tmp_path, precision):
+    recipe = with_value(tiny_recipe, "train.precision", precision)
+    train(tiny_set, tmp_path, with_value(recipe, "train.images", 8))
+    environment = json.loads((tmp_path / "environment.json").read_text())
+    expected = "fp32" if precision == "fp32" else choose_precision("auto", choose_device("auto"))
+    assert environment["precision"] == expected
 
 
 def test_deterministic_training_asks_for_it_and_gives_the_same_bits(
@@ -91,7 +92,7 @@ def test_deterministic_training_asks_for_it_and_gives_the_same_bits(
         set_determinism(False)
     assert not torch.are_deterministic_algorithms_enabled()
     assert torch.backends.cudnn.benchmark
-    pairs = zip(tensors(tmp_path / "one"), tensors(tmp_path / "other"), strict=True)
+    pairs = zip(saved_tensors(tmp_path / "one"), saved_tensors(tmp_path / "other"), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
 
 
@@ -131,11 +132,36 @@ def test_an_interval_is_not_begun_when_its_save_leaves_no_time_to_close(
     assert clock.now == 10 + 8 + 10 <= 36
 
 
-def test_seeds_differ(tiny_set, tiny_recipe, tmp_path):
-    for seed in (0, 1):
-        train(tiny_set, tmp_path / str(seed), with_value(tiny_recipe, "seed", seed))
-    pairs = zip(tensors(tmp_path / "0"), tensors(tmp_path / "1"), strict=True)
-    assert not all(torch.equal(a, b) for a, b in pairs)
+def test_a_seed_decides_the_first_weights_and_what_is_drawn(tiny_set, tiny_recipe):
+    one, same, other = (
+        new_state(tiny_set, with_value(tiny_recipe, "seed", seed), CPU, "fp32")
+        for seed in (0, 0, 1)
+    )
+    for network in ("generator", "discriminator"):
+        first, again, changed = (
+            [weight for weight in getattr(state, network).parameters() if weight.dim() > 1]
+            for state in (one, same, other)
+        )
+        assert all(map(torch.equal, first, again))
+        assert len(first) > 3
+        assert not any(map(torch.equal, first, changed))
+    first, again, changed = (torch.rand(9, generator=state.random) for state in (one, same, other))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, changed)
+
+
+def test_a_seed_decides_the_order_of_the_images_too(tiny_set, tiny_recipe, tmp_path, monkeypatch):
+    def new_state_of_seed_0(imageset, recipe, device, precision):
+        return new_state(imageset, with_value(recipe, "seed", 0), device, precision)
+
+    monkeypatch.setattr(trainer, "new_state", new_state_of_seed_0)
+    recipe = with_value(tiny_recipe, "train.images", 8)
+    rows = []
+    for name, seed in (("one", 0), ("other", 1)):
+        train(tiny_set, tmp_path / name, with_value(recipe, "seed", seed))
+        (row,) = read_history(tmp_path / name)
+        rows.append((row["loss_d"], row["grad_norm_d"]))
+    assert rows[0] != rows[1]
 
 
 def test_the_deadline_ends_a_run_cleanly(tiny_set, tiny_recipe, tmp_path):
@@ -178,12 +204,19 @@ def test_a_deadline_already_past_still_leaves_a_run(tiny_set, tiny_recipe, tmp_p
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_run_cleanly(tiny_set, tiny_recipe, tmp_path, number):
-    recipe = with_value(tiny_recipe, "train.images", 10**9)
-    timer = threading.Timer(1.0, os.kill, (os.getpid(), number))
-    timer.start()
-    result = train(tiny_set, tmp_path / "run", recipe, deadline=Deadline(60))
-    timer.join()
+def test_a_signal_ends_a_run_cleanly(tiny_set, tiny_recipe, tmp_path, monkeypatch, number):
+    recipe = with_value(tiny_recipe, "train.images", 320)
+    save, told = Recorder.save, []
+
+    def save_and_be_told_to_stop(*arguments):
+        save(*arguments)
+        if not told:
+            os.kill(os.getpid(), number)
+        told.append(True)
+
+    monkeypatch.setattr(Recorder, "save", save_and_be_told_to_stop)
+    result = train(tiny_set, tmp_path / "run", recipe)
+    assert result.images == 32 + 8  # the step after the first interval was the last
     assert result.stopped_by == number.name
     resumed = with_value(recipe, "train.images", result.images + 8)
     assert train(tiny_set, tmp_path / "run", resumed, resume=True).images == result.images + 8
@@ -205,7 +238,7 @@ def test_a_loss_that_is_no_number_stops_before_the_step(
     state = new_state(tiny_set, tiny_recipe, CPU, "fp32")
     load_checkpoint(tmp_path / "run", state, tiny_recipe, tiny_set.sha256)
     assert state.images_seen == 32
-    assert all(tensor.isfinite().all() for tensor in tensors(tmp_path / "run"))
+    assert all(tensor.isfinite().all() for tensor in saved_tensors(tmp_path / "run"))
 
 
 def test_a_run_is_not_overwritten_and_nothing_else_is_resumed(tiny_set, tiny_recipe, tmp_path):

@@ -83,14 +83,20 @@ def place_boxes(annotation: Annotation, size: Size, orientation: int) -> list[Bo
 
     The annotated frame decides: drawn on the stored pixels of a photo that EXIF turns, the boxes
     turn along; drawn on the same picture at another size, they scale along. Else they stand.
+    Where EXIF leaves the frame's sides as they are, the boxes count as drawn on the stored pixels,
+    as those of photos whose frames tell are.
     """
     boxes, frame = annotation.boxes, annotation.frame
-    if frame is None or frame == size:
+    if frame is None:
         return list(boxes)
     if orientation >= 5 and frame == size[::-1]:
         return [box and _turn(box, frame, orientation) for box in boxes]
     x, y = size[0] / frame[0], size[1] / frame[1]
     if abs(x / y - 1) > 0.02:
+        return list(boxes)
+    if orientation in (2, 3, 4):
+        boxes = [box and _turn(box, frame, orientation) for box in boxes]
+    if frame == size:
         return list(boxes)
     return [box and Box(box.left * x, box.top * y, box.right * x, box.bottom * y) for box in boxes]
 
@@ -141,11 +147,14 @@ def _to_rgb(photo: Image.Image) -> Image.Image:
 
 
 def _turn(box: Box, frame: Size, orientation: int) -> Box:
-    # EXIF 5 to 8 exchange the axes: transpose, then mirror the new axes as the value says.
+    # EXIF 5 to 8 exchange the axes; then an axis is mirrored, or both, as the value says.
     width, height = frame
-    left, top, right, bottom = box.top, box.left, box.bottom, box.right
-    if orientation in (6, 7):  # the stored top becomes the right
-        left, right = height - right, height - left
-    if orientation in (7, 8):  # the stored right becomes the top
-        top, bottom = width - bottom, width - top
+    left, top, right, bottom = box
+    if orientation >= 5:
+        left, top, right, bottom = top, left, bottom, right
+        width, height = height, width
+    if orientation in (2, 3, 6, 7):
+        left, right = width - right, width - left
+    if orientation in (3, 4, 7, 8):
+        top, bottom = height - bottom, height - top
     return Box(left, top, right, bottom)
