@@ -44,16 +44,17 @@ setup(
     ],
     extras_require={
         "test": [
-            "pytest>=8",
-            "pytest-cov",
-            "pytest-timeout",
-            "pytest-xdist>=3",
-            "ruff",
+            # Bounded above, so that a new release breaks no clean clone.
+            "pytest>=8,<10",
+            "pytest-cov>=5,<8",
+            "pytest-timeout>=2.3,<3",
+            "pytest-xdist>=3,<4",
+            "ruff>=0.17,<0.18",
             # Drives the system's Chromium through the report.
-            "playwright>=1.40",
+            "playwright>=1.40,<2",
             # What the tests hold our own against.
-            "efficientnet_lite_pytorch",
-            "torch-fidelity>=0.4",
+            "efficientnet_lite_pytorch<0.2",
+            "torch-fidelity>=0.4,<0.5",
         ]
     },
 )

@@ -1,9 +1,10 @@
 """What several tests stand on: small photos, sets and recipes that the tests make themselves."""
 
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -11,9 +12,19 @@ import torch
 from PIL import Image
 
 from doggan.data.build import build_imageset
+from doggan.gan import recorder
+from doggan.gan.history import save_curves
 from doggan.recipe import load_recipe
 from doggan.support.device import choose_device, choose_precision
 
+# What a machine may lack; a test that needs it is skipped, or fails where DOGGAN_REQUIRE names it,
+# as in `DOGGAN_REQUIRE=chromium,peers,wheel`.
+MAY_BE_MISSING = {
+    "chromium": "the browser, and Playwright to drive it",
+    "peers": "the packages that ours are held against",
+    "wheel": "pip and setuptools",
+}
+REQUIRED = set(filter(None, os.environ.get("DOGGAN_REQUIRE", "").split(",")))
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 # No step depends on how long the run is: it goes on with the same bytes under another length, too.
@@ -56,10 +67,46 @@ in_each_precision = pytest.mark.parametrize(
 )
 
 
+def pytest_configure():
+    if unknown := REQUIRED - MAY_BE_MISSING.keys():
+        raise pytest.UsageError(
+            f"DOGGAN_REQUIRE names {', '.join(sorted(unknown))}; "
+            f"expected some of {', '.join(MAY_BE_MISSING)}"
+        )
+
+
+def skip_without(what: str, reason: str) -> None:
+    """Skips the test, or fails it where DOGGAN_REQUIRE names `what`, a key of MAY_BE_MISSING."""
+    assert what in MAY_BE_MISSING
+    (pytest.fail if what in REQUIRED else pytest.skip)(reason)
+
+
+def import_or_skip(module: str, what: str) -> ModuleType:
+    """A module that belongs to what a machine may lack."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        return skip_without(what, f"{module} cannot be imported ({error})")
+
+
 @pytest.fixture(autouse=True)
 def empty_cache(tmp_path_factory, monkeypatch):
     """A cache folder of the test's own: the user's is neither read nor filled."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_curves():
+    """Trainings draw no curves.png: it takes ten times as long as a tiny one does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recorder, "save_curves", lambda rows, path: None)
+        yield
+
+
+@pytest.fixture
+def curves(monkeypatch):
+    """Trainings draw their curves.png, as they do for users."""
+    monkeypatch.setattr(recorder, "save_curves", save_curves)
 
 
 @pytest.fixture
@@ -97,14 +144,6 @@ def _real(name: str) -> Path:
     if not path.exists():
         pytest.skip(f"{path} is not here; the same is tested on made data")
     return path
-
-
-@contextmanager
-def without_curves() -> Iterator[None]:
-    """Trainings inside draw no curves.png, which takes ten times as long as a tiny one."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("doggan.gan.recorder.save_curves", lambda rows, path: None)
-        yield
 
 
 def make_photos(folder: Path, count: int) -> Path:

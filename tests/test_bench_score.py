@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import bench_score
+from conftest import import_or_skip
 
 RATIOS = {
     "inception": {"inception_fp32_ratio", "inception_bf16_ratio"},
@@ -72,13 +73,13 @@ def check(bench, parts):
 
 
 def test_mathematics_and_cache_are_timed(bench):
-    pytest.importorskip("torch_fidelity", reason="torch_fidelity is not installed")
+    import_or_skip("torch_fidelity", "peers")
     assert check(bench, ["mathematics", "cache"])["second_score_ratio"] > 1
 
 
 @pytest.mark.slow
 def test_every_part_is_timed(bench):
-    pytest.importorskip("torch_fidelity", reason="torch_fidelity is not installed")
+    import_or_skip("torch_fidelity", "peers")
     results = check(bench, list(RATIOS))
     assert results["inception_weights"] == "random"
     assert results["inception_fp32_feature_error"] < 1e-5

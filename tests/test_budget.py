@@ -1,6 +1,7 @@
 """The rule by which networks and batches grow with what a run can carry."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 
@@ -8,6 +9,7 @@ from doggan.cli.main import main
 from doggan.gan import budget
 from doggan.gan.budget import fit_to_budget, images_per_second
 from doggan.gan.run_folder import RECIPE
+from doggan.gan.steps import Steps
 from doggan.recipe import BudgetRecipe, load_recipe, recipe_from_toml, recipe_to_toml, with_value
 from doggan.support.deadline import Deadline
 from doggan.support.errors import InputError
@@ -110,14 +112,23 @@ def test_under_torchrun_every_process_keeps_the_recipes_own(fit, recipe, monkeyp
     assert fitted == recipe_without_budget(recipe)
 
 
-def test_narrow_networks_are_measured_to_be_faster(tiny_set, tiny_recipe, monkeypatch):
-    monkeypatch.setattr(budget, "_WARM_UP_SECONDS", 0.2)
-    monkeypatch.setattr(budget, "_MEASURED_SECONDS", 1.0)
-    narrow, wide = (
-        images_per_second(budget._with_width(tiny_recipe, width), tiny_set, "cpu")
-        for width in (4, 64)
-    )
-    assert narrow > 2 * wide > 0
+@pytest.mark.parametrize(("doublings", "batch_size"), [(0, 8), (2, 16)])
+def test_speed_is_that_of_the_middle_of_the_course_after_a_warm_up(
+    tiny_set, tiny_recipe, monkeypatch, doublings, batch_size
+):
+    recipe, seconds, sizes = with_value(tiny_recipe, "train.batch_doublings", doublings), [0.0], []
+    whole = Steps.train
+
+    def step(self, real, fake, labels):
+        whole(self, real, fake, labels)
+        sizes.append(len(real))
+        seconds[0] += 0.25 if len(sizes) > 1 else 10  # the first takes long everywhere
+
+    monkeypatch.setattr(Steps, "train", step)
+    monkeypatch.setattr(budget, "time", SimpleNamespace(perf_counter=lambda: seconds[0]))
+    assert images_per_second(recipe, tiny_set, "cpu") == 4 * batch_size
+    assert set(sizes) == {batch_size}
+    assert len(sizes) > 10
 
 
 def test_a_run_keeps_what_was_chosen_and_goes_on_with_it(

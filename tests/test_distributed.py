@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,6 @@ import torch
 from torch import nn
 
 from doggan.gan import state as state_module
-from doggan.gan import trainer
 from doggan.gan.distributed import Processes, check_batch
 from doggan.gan.history import read_history
 from doggan.gan.networks import make_networks
@@ -58,10 +58,19 @@ def without_batch_norm(*arguments, **options):
     return pair
 
 
-def train_launched_without_batch_norm(*arguments):
-    """`_train_launched`, in a process that knows nothing of the test's own patches."""
+class WithoutBatchNorm:
+    """A set's folder. The process that it is sent to trains without batch norm, too."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return _arrive, (self.folder,)
+
+
+def _arrive(folder):
     state_module.make_networks = without_batch_norm
-    trainer._train_launched(*arguments)
+    return folder
 
 
 # What runs D several times a step, twice backward, and draws numbers of its own. Left out: top-k,
@@ -88,12 +97,12 @@ SPECTRAL = {"networks.discriminator_norm": "spectral"}
 def test_two_processes_take_the_steps_of_one(tiny_set, tiny_recipe, tmp_path, monkeypatch, values):
     # Without batch norm, which looks at a process's own share of a batch, only rounding differs.
     monkeypatch.setattr(state_module, "make_networks", without_batch_norm)
-    monkeypatch.setattr(trainer, "_train_launched", train_launched_without_batch_norm)
     recipe = with_value(tiny_recipe, "networks.architecture", "dense")
     for key, value in values.items():
         recipe = with_value(recipe, key, value)
     one = train(tiny_set, tmp_path / "one", recipe)
-    two = train(tiny_set, tmp_path / "two", recipe, processes=2)
+    sent = replace(tiny_set, folder=WithoutBatchNorm(tiny_set.folder))
+    two = train(sent, tmp_path / "two", recipe, processes=2)
     assert one.images == two.images == 64
     assert np.allclose(losses(tmp_path / "one"), losses(tmp_path / "two"), rtol=1e-4)
     ones, twos = weights(tmp_path / "one"), weights(tmp_path / "two")

@@ -170,8 +170,8 @@ def client(tmp_path_factory):
 @pytest.fixture
 def kaggle_at(server, client, monkeypatch):
     """Points the client at the test's server, and makes its own retries immediate."""
-    env = sys.modules["kagglesdk.kaggle_env"]
-    monkeypatch.setitem(env._env_to_endpoint, env.KaggleEnv.LOCAL, server.url)
+    http = sys.modules["kagglesdk.kaggle_http_client"]
+    monkeypatch.setattr(http, "get_endpoint", lambda environment: server.url)
     clock = SimpleNamespace(**{**vars(time), "sleep": lambda _: None})
     monkeypatch.setattr(sys.modules["kaggle.api.kaggle_api_extended"], "time", clock)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
@@ -260,7 +260,7 @@ def test_kaggle_recovers_where_the_file_has_shrunk(kaggle_at, server, tmp_path):
 
 
 def test_kaggle_is_given_up_when_it_stalls(kaggle_at, tmp_path, monkeypatch):
-    monkeypatch.setattr(kaggle_fetch, "_STALL_SECONDS", 0.5)
+    monkeypatch.setattr(kaggle_fetch, "STALL_SECONDS", 0.5)
     kaggle_at(ZIP, Answer(cut=1000, stall=True))
     start = time.monotonic()
     with pytest.raises(DogganError, match="Kaggle sent nothing for"):
@@ -290,10 +290,10 @@ def test_kaggle_explains_a_refusal(kaggle_at, server, tmp_path, capfd, status, m
 
 
 def test_kaggle_out_of_reach(kaggle_at, server, tmp_path, monkeypatch):
-    env = sys.modules["kagglesdk.kaggle_env"]
     kaggle_at()
     server.stop()
-    monkeypatch.setitem(env._env_to_endpoint, env.KaggleEnv.LOCAL, server.url + "/?signature=x")
+    http = sys.modules["kagglesdk.kaggle_http_client"]
+    monkeypatch.setattr(http, "get_endpoint", lambda environment: server.url + "/?signature=x")
     with pytest.raises(DogganError, match="connection to Kaggle failed") as caught:
         fetch_kaggle(tmp_path, progress=False)
     assert "signature" not in str(caught.value)
@@ -345,17 +345,19 @@ def test_kaggle_asks_for_the_space_of_the_rest(kaggle_at, tmp_path, monkeypatch)
     fetch_kaggle(tmp_path, progress=False)
 
 
-def test_kaggle_is_not_given_up_while_bytes_come(tmp_path, monkeypatch):
-    def drip(folder, quiet):
-        for number in range(12):
-            (folder / f"{number}").write_bytes(b"x")
-            time.sleep(0.1)
+def test_kaggle_is_not_given_up_while_bytes_come(kaggle_at, client, tmp_path, monkeypatch):
+    def drip(self, slug, path, quiet):
+        with open(f"{path}/{slug}.zip", "wb", buffering=0) as file:
+            for place in range(12):
+                file.write(ZIP[place * len(ZIP) // 12 : (place + 1) * len(ZIP) // 12])
+                time.sleep(0.15)
 
     # All of it takes longer than the silence that is suffered, a piece far less.
-    monkeypatch.setattr(kaggle_fetch, "_STALL_SECONDS", 1.0)
-    monkeypatch.setattr(kaggle_fetch, "_download_with_client", drip)
-    kaggle_fetch._run_client(tmp_path, progress=False)
-    assert len(names(tmp_path)) == 12
+    monkeypatch.setattr(kaggle_fetch, "STALL_SECONDS", 1.0)
+    monkeypatch.setattr(type(client.api), "competition_download_files", drip)
+    kaggle_at()
+    fetch_kaggle(tmp_path, progress=False)
+    assert (tmp_path / "generative-dog-images.zip").read_bytes() == ZIP
 
 
 def test_kaggle_where_nothing_can_be_written(client, tmp_path):

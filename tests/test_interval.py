@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from doggan.scoring import interval as module
-from doggan.scoring.frechet import _root, feature_statistics, frechet_distance
+from doggan.scoring.frechet import feature_statistics, frechet_distance
 from doggan.scoring.interval import (
     Interval,
     fid_influence,
@@ -56,10 +55,10 @@ def slopes_of_fid(generated, reference):
 
 
 def influence_of_fid(generated, reference):
-    mean, covariance = statistics(generated, np.ones(len(generated)))
-    reference_mean, reference_covariance = statistics(reference, np.ones(len(reference)))
-    transport = _root(covariance, reference_covariance)[1]
-    return centred(fid_influence(generated, mean, reference_mean, transport))
+    of_generated = statistics(generated, np.ones(len(generated)))
+    of_reference = statistics(reference, np.ones(len(reference)))
+    _, transport = frechet_distance(*of_generated, *of_reference)
+    return centred(fid_influence(generated, of_generated[0], of_reference[0], transport))
 
 
 def centred(influence):
@@ -84,17 +83,24 @@ def test_influence_on_fid_is_its_slope_where_covariances_are_singular(dead):
 
 def test_transport_maps_one_covariance_onto_the_other():
     one, other = (np.cov(make_features(200, 8, seed).T) for seed in (1, 2))
-    trace, transport = _root(one, other)
+    fid, transport = frechet_distance(np.zeros(8), one, np.zeros(8), other)
     matrix = transport @ transport.T
     assert np.allclose(matrix @ one @ matrix, other, rtol=1e-9, atol=1e-12)
-    assert trace == pytest.approx(np.trace(matrix @ one), rel=1e-12)
+    trace = np.trace(matrix @ one)
+    assert fid == pytest.approx(np.trace(one) + np.trace(other) - 2 * trace, rel=1e-12)
 
 
-def test_influence_is_the_same_across_blocks(monkeypatch):
-    generated, reference = make_features(50, 5, 1), make_features(60, 5, 2)
-    whole = influence_of_fid(generated, reference)
-    monkeypatch.setattr(module, "_ROWS", 7)
-    assert np.allclose(influence_of_fid(generated, reference), whole, rtol=1e-5, atol=1e-5)
+def test_influence_of_more_images_than_a_block_holds_is_that_of_the_formula():
+    generated, reference = make_features(2500, 5, 1), make_features(60, 5, 2)
+    mean, covariance = statistics(generated, np.ones(2500))
+    of_reference = statistics(reference, np.ones(60))
+    _, transport = frechet_distance(mean, covariance, *of_reference)
+    rows, map_ = generated - mean, transport @ transport.T
+    # d tr(S) = x'x and d tr((S1 S2)^(1/2)) = x'A x / 2 for each image's x, beside its shift.
+    expected = 2 * rows @ (mean - of_reference[0]) + (rows * (rows - rows @ map_)).sum(1)
+    assert influence_of_fid(generated, reference) == pytest.approx(
+        centred(expected), rel=1e-4, abs=1e-4 * expected.std()
+    )
 
 
 def test_influence_on_a_mean_is_the_deviation_from_it():

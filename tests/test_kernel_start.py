@@ -106,15 +106,21 @@ def test_a_run_that_fails_leaves_the_zip_of_its_last_generator(kernel, no_judge,
 
 
 @pytest.mark.parametrize("only_zip", [False, True])
-def test_only_zip_leaves_one_file(kernel, only_zip):
+def test_only_zip_leaves_one_file(kernel, monkeypatch, only_zip):
     made = {"images.zip", "scorecard.json", "grid.png", "generator.safetensors"}
-    for name in made | {"checkpoint.pt", "stats.jsonl"}:
-        write(kernel / "run" / name, name.encode())
+
+    def run_competition(job):
+        for name in made | {"checkpoint.pt", "stats.jsonl"}:
+            write(job.folder / name, name.encode())
+
+    monkeypatch.setattr(pipeline, "run_competition", run_competition)
     (kernel / "working" / "images.zip").write_text("of an earlier run")
-    with pytest.raises(InputError, match="not a readable zip"):
-        start._deliver(kernel / "run", only_zip, lambda line: None)
-    assert set(output(kernel)) == ({"images.zip"} if only_zip else made)
+    assert run_kernel(replace(SETTINGS, only_zip=only_zip)) == 2
+    expected = {"images.zip"} if only_zip else made | {"doggan.log"}
+    assert set(output(kernel)) == expected
     assert (kernel / "working" / "images.zip").read_text() == "images.zip"
+    if not only_zip:
+        assert "not a readable zip" in log_of(kernel)
 
 
 def test_before_there_is_a_generator_a_failure_leaves_the_log(kernel, no_judge, monkeypatch):

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from doggan.scoring import frechet, mifid
 from doggan.scoring.frechet import feature_statistics, frechet_distance
 from doggan.scoring.mifid import (
     combine,
@@ -120,44 +119,46 @@ def test_frechet_distance_of_known_gaussians():
     assert value == pytest.approx(25 + 1 + 4, rel=1e-14)
 
 
-def test_offset_is_added_only_where_the_root_is_not_finite(monkeypatch):
-    seen = []
+@pytest.mark.parametrize("failures", [0, 1])
+def test_offset_is_added_only_where_lapack_finds_no_root(monkeypatch, failures):
+    whole, calls = np.linalg.eigh, []
 
-    def root(first, second):
-        seen.append((first.copy(), second.copy()))
-        return np.nan if len(seen) == 1 else 2.0, None
+    def give_up(matrix):
+        calls.append(matrix)
+        if len(calls) <= failures:
+            raise np.linalg.LinAlgError("did not converge")
+        return whole(matrix)
 
-    monkeypatch.setattr(frechet, "_root", root)
+    monkeypatch.setattr(np.linalg, "eigh", give_up)
     value, _ = frechet_distance(np.zeros(2), np.eye(2), np.zeros(2), 4 * np.eye(2))
-    assert np.array_equal(seen[1][0], (1 + 1e-6) * np.eye(2))
-    assert np.array_equal(seen[1][1], (4 + 1e-6) * np.eye(2))
-    assert value == 2 + 8 - 2 * 2.0  # the traces are those without the offset
+    offset = 1e-6 * failures
+    # The traces are those without the offset.
+    expected = 2 + 8 - 2 * 2 * np.sqrt((1 + offset) * (4 + offset))
+    assert value == pytest.approx(expected, abs=1e-12)
+    assert len(calls) == failures + 1
 
 
-def test_a_root_that_lapack_gives_up_on_is_not_finite(monkeypatch):
+def test_a_root_that_lapack_never_finds_is_an_error(monkeypatch):
     def fail(*_, **__):
         raise np.linalg.LinAlgError("did not converge")
 
     monkeypatch.setattr(np.linalg, "eigh", fail)
-    assert np.isnan(frechet._root(np.eye(2), np.eye(2))[0])
+    with pytest.raises(InputError, match="FID is not finite"):
+        frechet_distance(np.zeros(2), np.eye(2), np.zeros(2), np.eye(2))
 
 
-def test_statistics_are_those_of_numpy_across_blocks(monkeypatch):
-    for name in ("_ROWS", "_COVARIANCE_ROWS"):
-        monkeypatch.setattr(frechet, name, 7)
-    features = make_features(50, 5, 8) + 1e6  # a large mean would show cancellation
+def test_statistics_of_more_rows_than_a_block_holds_are_those_of_numpy():
+    features = make_features(5000, 5, 8) + 1e6  # a large mean would show cancellation
     mean, covariance = feature_statistics(features)
     assert np.allclose(mean, features.mean(axis=0), rtol=1e-14)
     assert np.allclose(covariance, np.cov(features, rowvar=False), rtol=1e-9)
 
 
-def test_distance_is_the_same_across_blocks(monkeypatch):
-    generated, reference = healthy()
+def test_distance_of_more_rows_than_a_block_holds_is_the_published():
+    generated, reference = make_features(17_000, 6, 1), make_features(1100, 6, 2)
     generated[5] = reference[9] = 0
-    whole = memorisation_distance(generated, reference)
-    for name in ("_ROWS", "_GENERATED_ROWS", "_COSINE_ROWS", "_REFERENCE_ROWS"):
-        monkeypatch.setattr(mifid, name, 23 if name == "_GENERATED_ROWS" else 11)
-    assert memorisation_distance(generated, reference) == pytest.approx(whole, rel=1e-12)
+    expected = published_distance(generated, reference)
+    assert memorisation_distance(generated, reference) == pytest.approx(expected, rel=1e-6)
 
 
 def test_distance_takes_the_minimum_over_the_reference_for_each_generated_row():

@@ -7,9 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from matplotlib.text import Text
-from PIL import Image
+from PIL import Image, ImageDraw
 
-from doggan.report import neighbours_picture as picture
 from doggan.report.neighbours_picture import draw_neighbours
 from doggan.scoring.mifid import memorisation_distance, nearest_neighbours
 from doggan.scoring.neighbours import Neighbours, find_neighbours, parse_nearest
@@ -194,15 +193,15 @@ def texts_of(monkeypatch, found, count=12, **images):
     words, labels = [], []  # by Pillow, and by Matplotlib in the plot at the bottom
     draw_text = Text.draw
 
-    def write(draw, place, text, size, colour=None):
-        words.append((text, draw.textbbox(place, text, picture._font(size))))
+    def write(draw, place, text, colour, font):
+        words.append((text, draw.textbbox(place, text, font)))
 
     def draw_noted(text, renderer):
         if text.get_visible() and text.get_text():
             labels.append((text.get_text(), text.get_window_extent(renderer)))
         draw_text(text, renderer)
 
-    monkeypatch.setattr(picture, "_write", write)
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", write)
     monkeypatch.setattr(Text, "draw", draw_noted)
     side = images.get("side", 8)
     canvas = draw_neighbours(

@@ -248,10 +248,12 @@ def test_under_spectral_norm_each_weights_largest_singular_value_is_1(architectu
     before = discriminator.eval()(images, labels)
     with torch.no_grad():
         # There is no scale that it does not take away.
-        torch._foreach_mul_(originals, 7.0)
+        for weight in originals:
+            weight *= 7.0
         torch.testing.assert_close(discriminator(images, labels), before)
         # The power method, a step a forward in training, follows the weights.
-        torch._foreach_add_(originals, [torch.randn_like(weight) for weight in originals])
+        for weight in originals:
+            weight += torch.randn_like(weight)
         discriminator.train()
         for _ in range(200):
             discriminator(images, labels)
@@ -320,7 +322,8 @@ def test_the_gradient_of_a_penalty_is_its_finite_difference(architecture, norm):
     values = []
     for sign in (1, -2):
         with torch.no_grad():
-            torch._foreach_add_(weights, directions, alpha=sign)
+            for weight, direction in zip(weights, directions, strict=True):
+                weight += sign * direction
         values.append(penalty(discriminator, images, labels).item())
     expected = (values[0] - values[1]) / 2
     slope = sum((one * other).sum() for one, other in zip(found, directions, strict=True))

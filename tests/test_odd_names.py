@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import TINY, encode, without_curves, write
+from conftest import TINY, encode, write
 from doggan.cli.main import main
 from doggan.data.imageset import open_imageset
 
@@ -53,8 +53,7 @@ def test_names_that_are_no_utf8_go_through_build_run_and_report(odd_photos, tmp_
 
     run, page = tmp_path / "run", tmp_path / f"{NAME}.html"
     values = [*SET_TINY, "--set", "networks.conditional=true", "--set", "submission.choose=false"]
-    with without_curves():
-        assert doggan("run", odd_photos, "--out", run, *JUDGE, *values) == 0
+    assert doggan("run", odd_photos, "--out", run, *JUDGE, *values) == 0
     assert f"photos-{SHOWN}" in capsys.readouterr().out
     assert doggan("sample", run, "--label", NAME, "--out", tmp_path / f"{NAME}.png") == 0
     reference = ("--reference", odd_photos, *JUDGE)

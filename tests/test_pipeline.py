@@ -43,7 +43,7 @@ def make_job(photos, folder, recipe, **options):
     return replace(job, **options)
 
 
-def test_photos_become_a_scored_zip(photos, tmp_path, tiny_recipe):
+def test_photos_become_a_scored_zip(photos, tmp_path, tiny_recipe, curves):
     lines = []
     result = run_competition(make_job(photos, tmp_path / "run", tiny_recipe, say=lines.append))
     folder = tmp_path / "run"

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import TINY, without_curves
+from conftest import TINY
 from doggan.data.imageset import ImageSet
 from doggan.gan.history import read_history
 from doggan.gan.run_folder import ENVIRONMENT
 from doggan.gan.trainer import train
 from doggan.recipe import load_recipe, with_value
+from doggan.support import device
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 NEEDS_GPU = pytest.mark.skipif(
@@ -20,12 +21,6 @@ NEEDS_GPU = pytest.mark.skipif(
 # Measured on a CPU, bf16, four seeds each: 2.2 % at most in any quarter of `dense`, 13 % in one of
 # `dcgan`, whose losses swing, and 3 % over its whole run.
 TOLERANCE = 0.1
-
-
-@pytest.fixture(autouse=True)
-def no_curves():
-    with without_curves():
-        yield
 
 
 @pytest.fixture
@@ -43,8 +38,7 @@ def machine(monkeypatch):
     """Makes the CPU one that multiplies bf16, or one that does not."""
 
     def become(multiplies_bf16):
-        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: multiplies_bf16)
-        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+        monkeypatch.setattr(device, "cpu_multiplies_bf16", lambda: multiplies_bf16)
 
     return become
 

@@ -54,10 +54,9 @@ def client_module(tmp_path_factory):
 def server(client_module, monkeypatch):
     """The client points to it, whatever it takes for its environment; nothing else is asked."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    env = sys.modules["kagglesdk.kaggle_env"]
     with kaggle_server() as server:
-        for kind in env.KaggleEnv:
-            monkeypatch.setitem(env._env_to_endpoint, kind, server.url)
+        http = sys.modules["kagglesdk.kaggle_http_client"]
+        monkeypatch.setattr(http, "get_endpoint", lambda environment: server.url)
         server.on("GetAcceleratorQuotaStatistics", QUOTA)
         yield server
 
@@ -282,9 +281,7 @@ def test_nobody_answers(server, here, doggan, slept, arguments):
 
 
 def test_a_silent_server_is_given_up(client_module, here, doggan, monkeypatch):
-    monkeypatch.setattr(
-        kaggle_client.Client.ask, "__kwdefaults__", {"patient": False, "seconds": 0.3}
-    )
+    monkeypatch.setattr(kaggle_client, "ANSWER_SECONDS", 0.3)
     released = threading.Event()
     monkeypatch.setattr(
         type(client_module.api), "kernels_push", lambda *_: released.wait(20), raising=True

@@ -6,14 +6,11 @@ import shutil
 
 import pytest
 
-from conftest import write
+from conftest import import_or_skip, skip_without, write
 from doggan.report.page import write_report
 from test_report import make_run, stats_line
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="Chromium is not here; apt-get install chromium"
-)
 WIDE, PHONE = {"width": 1200, "height": 900}, {"width": 360, "height": 740}
 
 
@@ -40,7 +37,9 @@ def reports(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    if CHROMIUM is None:
+        skip_without("chromium", "Chromium is not here; apt-get install chromium")
+    sync_api = import_or_skip("playwright.sync_api", "chromium")
     with sync_api.sync_playwright() as playwright:
         # Inside a container Chromium's own sandbox has no rights to start.
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])

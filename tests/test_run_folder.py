@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from conftest import without_curves
 from doggan.gan import recorder
 from doggan.gan import state as checkpoint
 from doggan.gan.history import read_history
@@ -88,7 +87,7 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_says_what_it_needs(
     assert train(tiny_set, half, tiny_recipe, resume=True).images == 64
 
 
-def test_everything_is_there_from_the_first_moment_on(tiny_set, tiny_recipe, tmp_path):
+def test_everything_is_there_from_the_first_moment_on(tiny_set, tiny_recipe, tmp_path, curves):
     state = new_state(tiny_set, tiny_recipe, CPU, "fp32")
     folder = tmp_path / "run"
     run = Recorder(
@@ -156,19 +155,18 @@ def test_what_closing_will_take_grows_with_the_slowest_save(
 def test_a_second_training_of_a_folder_is_refused_and_the_first_goes_on(
     tiny_set, tiny_recipe, tmp_path, monkeypatch
 ):
-    with without_curves():
-        train(tiny_set, tmp_path / "alone", tiny_recipe, device="cpu")
-        folder, step, refused = tmp_path / "run", Steps.train, []
+    train(tiny_set, tmp_path / "alone", tiny_recipe, device="cpu")
+    folder, step, refused = tmp_path / "run", Steps.train, []
 
-        def meanwhile(*arguments):
-            if not refused:
-                refused.append(None)
-                with pytest.raises(InputError, match="already holds a run; continue it with"):
-                    train(tiny_set, folder, tiny_recipe, device="cpu")
-            return step(*arguments)
+    def meanwhile(*arguments):
+        if not refused:
+            refused.append(None)
+            with pytest.raises(InputError, match="already holds a run; continue it with"):
+                train(tiny_set, folder, tiny_recipe, device="cpu")
+        return step(*arguments)
 
-        monkeypatch.setattr(Steps, "train", meanwhile)
-        train(tiny_set, folder, tiny_recipe, device="cpu")
+    monkeypatch.setattr(Steps, "train", meanwhile)
+    train(tiny_set, folder, tiny_recipe, device="cpu")
     assert refused
     contents = [read_checkpoint(path / CHECKPOINT) for path in (folder, tmp_path / "alone")]
     for key in ("generator", "discriminator", "emas", "random", "images_seen"):

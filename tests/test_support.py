@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from doggan.support import device, files
 from doggan.support.deadline import Deadline, format_duration, parse_duration
 from doggan.support.errors import DogganError, InputError
 from doggan.support.signals import stop_request
+
+CPUINFO = Path("/proc/cpuinfo")
 
 
 class Clock:
@@ -170,10 +173,15 @@ def test_gpus_without_bf16_use_fp16(monkeypatch, capability, precision):
     assert device.choose_precision("auto", torch.device("cuda")) == precision
 
 
+@pytest.mark.skipif(not CPUINFO.exists(), reason=f"there is no {CPUINFO} here")
+def test_a_cpu_multiplies_bf16_where_linux_lists_it():
+    words = set(CPUINFO.read_text().split())
+    assert device.cpu_multiplies_bf16() == bool(words & {"avx512_bf16", "amx_tile"})
+
+
 @pytest.mark.parametrize(("has_bf16", "precision"), [(True, "bf16"), (False, "fp32")])
 def test_cpus_without_bf16_use_fp32(monkeypatch, has_bf16, precision):
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_bf16)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(device, "cpu_multiplies_bf16", lambda: has_bf16)
     cpu = torch.device("cpu")
     assert device.choose_precision("auto", cpu) == precision
     assert device.choose_precision("fp32", cpu) == "fp32"

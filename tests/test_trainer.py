@@ -13,11 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
-from conftest import STEADY, in_each_precision, saved_tensors, without_curves
+from conftest import STEADY, in_each_precision, saved_tensors
 from doggan import support
 from doggan.data.imageset import ImageSet
+from doggan.gan import recorder, trainer
 from doggan.gan import state as checkpoint
-from doggan.gan import trainer
 from doggan.gan.generator_file import load_generator
 from doggan.gan.history import read_history
 from doggan.gan.losses import LOSSES, BinaryCrossEntropy
@@ -35,7 +35,7 @@ from doggan.support.errors import DogganError, InputError
 CPU = torch.device("cpu")
 
 
-def test_a_run_leaves_what_it_promises(tiny_set, tiny_recipe, tmp_path):
+def test_a_run_leaves_what_it_promises(tiny_set, tiny_recipe, tmp_path, curves):
     result = train(tiny_set, tmp_path / "run", tiny_recipe)
     folder = tmp_path / "run"
     assert (result.images, result.stopped_by) == (64, "images")
@@ -52,6 +52,8 @@ def test_a_run_leaves_what_it_promises(tiny_set, tiny_recipe, tmp_path):
     assert grids == ["000000000.png", "000000032.png", "000000064.png"]
     with Image.open(folder / "progress.gif") as gif:
         assert gif.n_frames == 3
+    with Image.open(folder / "curves.png") as picture:
+        assert min(picture.size) > 300
     assert not [path for path in folder.rglob("*") if path.suffix == ".partial"]
 
 
@@ -112,17 +114,17 @@ def test_an_interval_is_not_begun_when_its_save_leaves_no_time_to_close(
     # A step takes 1 s, a save 10 s, pictures nothing; the deadline is 30 s after the start.
     clock = Clock()
     recipe = with_value(with_value(tiny_recipe, "train.images", 800), "train.interval_images", 64)
-    whole = Recorder._save, Steps.train_generator
+    whole = recorder.save_checkpoint, Steps.train_generator
 
-    def save(self, *arguments):
-        whole[0](self, *arguments)
+    def save(*arguments):
+        whole[0](*arguments)
         clock.now += 10
 
     def step(*arguments):
         clock.now += 1
         return whole[1](*arguments)
 
-    monkeypatch.setattr(Recorder, "_save", save)
+    monkeypatch.setattr(recorder, "save_checkpoint", save)
     monkeypatch.setattr(Recorder, "closing_seconds", 10.0)
     monkeypatch.setattr(Steps, "train_generator", step)
     deadline = Deadline(36.0, clock)
@@ -188,8 +190,7 @@ def test_a_clock_that_is_set_moves_no_deadline(
     fresh = importlib.import_module("doggan.support.deadline")
     recipe = with_value(tiny_recipe, "train.images", 64 if stopped_by == "images" else 6_000)
     recipe = with_value(recipe, "train.interval_images", 20_000)
-    with without_curves():
-        result = train(tiny_set, tmp_path / "run", recipe, deadline=fresh.Deadline(limit))
+    result = train(tiny_set, tmp_path / "run", recipe, deadline=fresh.Deadline(limit))
     assert result.stopped_by == stopped_by
     seconds = [row["seconds"] for row in read_history(tmp_path / "run")]
     assert seconds == sorted(seconds)

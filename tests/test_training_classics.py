@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from conftest import STEADY, without_curves
+from conftest import STEADY
 from doggan.cli.main import main
 from doggan.data.imageset import ImageSet
 from doggan.gan.generator_file import GENERATORS, load_generator, read_tensors
@@ -83,14 +83,13 @@ def runs(request, tmp_path_factory):
             given[name].append([each.detach().clone() for each in inputs])
 
     watching = torch.nn.modules.module.register_module_forward_pre_hook(watch)
-    with without_curves():
-        try:
-            train(digits(folder), folder / "straight", recipe, device="cpu")
-        finally:
-            watching.remove()
-        cut = with_value(recipe, "train.images", CUT)
-        train(digits(folder), folder / "resumed", cut, device="cpu")
-        train(digits(folder), folder / "resumed", recipe, resume=True, device="cpu")
+    try:
+        train(digits(folder), folder / "straight", recipe, device="cpu")
+    finally:
+        watching.remove()
+    cut = with_value(recipe, "train.images", CUT)
+    train(digits(folder), folder / "resumed", cut, device="cpu")
+    train(digits(folder), folder / "resumed", recipe, resume=True, device="cpu")
     return Runs(recipe, {name: folder / name for name in ("straight", "resumed")}, given)
 
 
@@ -166,9 +165,8 @@ def test_labels_change_what_a_conditional_run_learns_and_no_other(tmp_path, kind
     recipe = recipe_of(kind, labels)
     recipe = replace(recipe, train=replace(recipe.train, images=16))
     other = (np.arange(COUNT) + 1) % len(NAMES)
-    with without_curves():
-        for name, given in (("own", None), ("other", other)):
-            train(digits(tmp_path, given), tmp_path / name, recipe, device="cpu")
+    for name, given in (("own", None), ("other", other)):
+        train(digits(tmp_path, given), tmp_path / name, recipe, device="cpu")
     own, others = (read_tensors(tmp_path / name / GENERATORS[0])[0] for name in ("own", "other"))
     same = all(torch.equal(own[name], others[name]) for name in own)
     assert same != recipe.networks.conditional

@@ -56,18 +56,19 @@ class Client:
         refusals: Mapping[int, str] | None = None,
         *,
         patient: bool = False,
-        seconds: float | None = ANSWER_SECONDS,
+        bounded: bool = True,
     ) -> T:
         """What `work` returns, given the client; repeated while Kaggle is busy (429, 503).
 
         `refusals` says what a status means here. `patient` also repeats it after a lost
-        connection: for questions alone, as such a request may have been acted on. `seconds`
-        bounds each attempt. Raises DogganError for every failure.
+        connection: for questions alone, as such a request may have been acted on. `bounded`
+        gives each attempt ANSWER_SECONDS. Raises DogganError for every failure.
         """
         again = _AGAIN if patient else "look on Kaggle whether it arrived, before trying again"
         with client_errors(refusals or {}, again):
             for attempt in itertools.count(1):
                 try:
+                    seconds = ANSWER_SECONDS if bounded else None
                     return _in_time(lambda: work(self.api), seconds, again)
                 except requests.RequestException as error:
                     if attempt == ATTEMPTS or not _may_pass(error, patient):

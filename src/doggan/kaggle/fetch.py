@@ -22,7 +22,7 @@ KAGGLE_BYTES_AT_MOST = 1_000_000_000
 MAX_UNPACKED_BYTES = 4_000_000_000
 
 # The client waits up to 33 seconds between two attempts of its own.
-_STALL_SECONDS = 90.0
+STALL_SECONDS = 90.0
 
 
 def fetch_kaggle(out: Path | str, *, progress: bool = True) -> tuple[FetchedFile, ...]:
@@ -83,10 +83,10 @@ def _run_client(folder: Path, progress: bool) -> None:
         while True:
             before = _bytes_in(folder)
             with contextlib.suppress(TimeoutError):
-                return outcome.result(_STALL_SECONDS)
+                return outcome.result(STALL_SECONDS)
             if _bytes_in(folder) == before:
                 raise DogganError(
-                    f"Kaggle sent nothing for {_STALL_SECONDS:.0f} seconds; run the same command "
+                    f"Kaggle sent nothing for {STALL_SECONDS:.0f} seconds; run the same command "
                     "again, it goes on where it stopped"
                 )
 

@@ -74,7 +74,7 @@ def _fetch(client: Client, name: str, address: str, path: Path) -> OutputFile:
     if not address.startswith(("https://", "http://")):
         raise DogganError(f"Kaggle gives no address of '{name}'")
     with atomic_path(path) as temporary:
-        client.ask(lambda _: _save(address, temporary, name), patient=True, seconds=None)
+        client.ask(lambda _: _save(address, temporary, name), patient=True, bounded=False)
     return OutputFile(name=name, path=str(path), size_bytes=path.stat().st_size)
 
 

@@ -36,7 +36,7 @@ def choose_precision(name: str, device: torch.device) -> str:
     if device.type == "cuda":
         # Before compute capability 8.0 bf16 is emulated; is_bf16_supported() counts that too.
         return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
-    return "bf16" if _cpu_multiplies_bf16() else "fp32"
+    return "bf16" if cpu_multiplies_bf16() else "fp32"
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
@@ -83,6 +83,7 @@ def describe_environment(device: torch.device, precision: str) -> dict:
     }
 
 
-def _cpu_multiplies_bf16() -> bool:
+def cpu_multiplies_bf16() -> bool:
+    """Whether this processor multiplies bf16 in hardware, by AVX-512 or AMX."""
     checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, check, lambda: False)() for check in checks)
