@@ -134,3 +134,28 @@ def test_the_rate_is_of_warm_batches_of_the_asked_size(monkeypatch):
     judge = replace(make_judge(), network=Slow())
     assert measure_rate(judge, side=8) == 32
     assert judge.network.calls == [16] * 5
+
+
+@pytest.mark.parametrize("enough", [7, 40])
+def test_what_is_judged_in_time_lies_evenly_among_all_images(judge, enough):
+    images = np.broadcast_to(np.arange(100, dtype=np.uint8)[:, None, None, None], (100, 2, 2, 3))
+    times = iter(range(1000))
+    deadline = Deadline(enough + 0.5, clock=lambda: float(next(times)))
+    found = extract_features(images, judge, batch_size=1, deadline=deadline, at_least=enough)
+    indices = found[:, 0]
+    assert len(indices) == enough
+    assert (np.diff(indices) > 0).all()  # in the images' order
+    gaps = np.diff([-1, *indices, 100])
+    assert gaps.max() <= 2.7 * 100 / enough  # the golden ratio's gaps are of three lengths at most
+
+
+def test_fewer_than_are_asked_for_are_not_enough(judge, images):
+    times = iter(range(100))
+    deadline = Deadline(2.5, clock=lambda: float(next(times)))
+    with pytest.raises(DeadlineExpiredError, match="after 6 of 10 images"):
+        extract_features(images, judge, batch_size=3, deadline=deadline, at_least=7)
+
+
+def test_with_time_for_all_their_order_changes_nothing(judge, images):
+    found = extract_features(images, judge, batch_size=3, deadline=Deadline(None), at_least=1)
+    assert np.array_equal(found, extract_features(images, judge, batch_size=3))

@@ -80,9 +80,9 @@ def test_a_second_run_finds_the_references_features(photos, tmp_path, tiny_recip
     labels, cards, lines = [], [], []
     real = plan.extract_features
 
-    def extract(images, judge, *, deadline=None, label=None):
+    def extract(images, judge, *, label=None, **options):
         labels.append(label)
-        return real(images, judge, deadline=deadline, label=label)
+        return real(images, judge, label=label, **options)
 
     monkeypatch.setattr(plan, "extract_features", extract)
     monkeypatch.setattr(score, "extract_features", extract)
@@ -124,10 +124,10 @@ def test_without_time_for_a_score_the_zip_comes_alone(photos, tmp_path, tiny_rec
 def test_a_score_that_runs_out_of_time_leaves_the_zip(photos, tmp_path, tiny_recipe, monkeypatch):
     real = score.extract_features
 
-    def extract(images, judge, *, deadline=None, label=None):
+    def extract(images, judge, *, label=None, **options):
         if label == "generated":
             raise DeadlineExpiredError("late")
-        return real(images, judge, deadline=deadline, label=label)
+        return real(images, judge, label=label, **options)
 
     monkeypatch.setattr(score, "extract_features", extract)
     result = run(photos, tmp_path / "run", tiny_recipe)

@@ -27,11 +27,9 @@ from doggan.scoring.choice import (
     images_to_judge,
     seconds_to_choose,
 )
-from doggan.scoring.features import DeadlineExpiredError
 from doggan.scoring.judges.judge import load_judge
 from doggan.scoring.plan import MARGIN, NoScoreError, ScoringPlan, plan_scoring
 from doggan.scoring.reference import read_reference
-from doggan.scoring.score import score_images
 from doggan.scoring.scorecard import Scorecard
 from doggan.submission import SubmissionCheck, write_submission
 from doggan.support.deadline import Deadline, format_duration
@@ -103,7 +101,7 @@ def run_competition(job: Job) -> CompetitionResult:
     """From photos to a scored images.zip in the job's folder, before its deadline.
 
     What sampling, zipping and scoring will take is measured first and kept back from training.
-    Where time is short nothing is chosen, and then nothing is scored; the zip always comes.
+    Where time is short nothing is chosen, and then fewer images are scored; the zip always comes.
     Raises what the stages raise: InputError for unusable input, DogganError for failures.
     """
     folder, recipe, deadline, say = job.folder, job.recipe, job.deadline, job.say
@@ -145,7 +143,8 @@ def run_competition(job: Job) -> CompetitionResult:
     (folder / run_folder.SCORECARD).unlink(missing_ok=True)
     if unscored is None:
         try:
-            scorecard = _score(job, plan, images)
+            scorecard = plan.score(images, deadline)
+            scorecard.write(folder / run_folder.SCORECARD)
         except NoScoreError as reason:
             unscored = str(reason)
     say(scorecard.summary() if scorecard else f"Not scored: {unscored}")
@@ -232,19 +231,3 @@ def _write_zip(job: Job) -> tuple[np.ndarray, SubmissionCheck]:
             yield batch
 
     return images, write_submission(keep(), job.folder / run_folder.ZIP, count=count)
-
-
-def _score(job: Job, plan: ScoringPlan, images: np.ndarray) -> Scorecard:
-    """Writes scorecard.json; raises NoScoreError where time runs out, or the images have none."""
-    try:
-        in_time = job.deadline.minus(plan.mathematics_seconds)
-        scorecard = score_images(images, plan.reference, plan.judge, deadline=in_time)
-    except DeadlineExpiredError as error:
-        raise NoScoreError(
-            f"the time limit came, and scoring takes {format_duration(plan.seconds)} here; "
-            f"doggan score {job.folder / run_folder.ZIP} makes up for it"
-        ) from error
-    except InputError as error:  # such as images that are all alike: the zip stands all the same
-        raise NoScoreError(str(error)) from error
-    scorecard.write(job.folder / run_folder.SCORECARD)
-    return scorecard

@@ -1,6 +1,7 @@
 """Images and a judge in, features out: streamed, under a deadline if there is one."""
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 from tqdm import tqdm
@@ -23,30 +24,38 @@ def extract_features(
     *,
     batch_size: int | None = None,
     deadline: Deadline | None = None,
+    at_least: int | None = None,
     label: str | None = None,
 ) -> np.ndarray:
     """[N, H, W, C] uint8, C 1 or 3, memory-mapped or not -> [N, D] float32.
 
     Only one batch of images is held in memory at a time; `batch_size` is the judge's own unless
-    given. A bar named `label` goes to stderr where a label is given.
-    Raises InputError for other images and for none, DeadlineExpiredError once `deadline` is over.
+    given. Once `deadline` is over the features so far, of batches evenly from all images, are
+    enough where they are `at_least` so many: [M, D], in the images' order.
+    A bar named `label` goes to stderr where a label is given.
+    Raises InputError for other images and for none, DeadlineExpiredError for too few in time.
     """
     check_images(images)
     features = np.empty((len(images), judge.dimensions), np.float32)
+    judged = np.zeros(len(images), bool)
     step = batch_size or judge.batch_size
+    starts = range(0, len(images), step)
     with tqdm(total=len(images), desc=label, unit="image", disable=label is None) as bar:
-        for start in range(0, len(images), step):
+        for start in starts if at_least is None else _evenly(starts):
             if deadline is not None and deadline.expired():
+                if at_least is not None and judged.sum() >= at_least:
+                    break
                 raise DeadlineExpiredError(
-                    f"the time ran out after {start:,} of {len(images):,} images were judged; "
-                    "allow more time, or score fewer images"
+                    f"the time ran out after {judged.sum():,} of {len(images):,} images were "
+                    "judged; allow more time, or score fewer images"
                 )
             batch = images[start : start + step]
             if batch.shape[3] == 1:
                 batch = np.repeat(batch, 3, axis=3)
             features[start : start + step] = judge.features(batch)
+            judged[start : start + step] = True
             bar.update(len(batch))
-    return features
+    return features if judged.all() else features[judged]
 
 
 def measure_rate(judge: Judge, side: int) -> float:
@@ -62,6 +71,12 @@ def measure_rate(judge: Judge, side: int) -> float:
         judge.features(images)
         count += len(images)
     return count / elapsed
+
+
+def _evenly(starts: Sequence[int]) -> list[int]:
+    """The same in an order of which every beginning lies evenly among all of them."""
+    golden = (5**0.5 - 1) / 2  # whose multiples, without their whole parts, fill 0 to 1 evenly
+    return [starts[index] for index in sorted(range(len(starts)), key=lambda i: i * golden % 1)]
 
 
 def check_images(images: np.ndarray) -> None:

@@ -1,6 +1,7 @@
 """A score at the end of a run: what it takes is measured before training, which leaves time for it.
 
-Where it would take too long, or cannot be, there is none: the run's zip comes all the same.
+Where all images would take too long, some are scored; where that cannot be either, there is no
+score, and the run's zip comes all the same.
 """
 
 import time
@@ -10,15 +11,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from doggan.competition import SIDE_PX
-from doggan.scoring.features import extract_features, measure_rate
+from doggan.scoring.features import DeadlineExpiredError, extract_features, measure_rate
 from doggan.scoring.judges.judge import Judge
 from doggan.scoring.mifid import score_features
 from doggan.scoring.reference import Reference
+from doggan.scoring.score import score_images
+from doggan.scoring.scorecard import Scorecard
 from doggan.support.deadline import Deadline, format_duration
-from doggan.support.errors import DogganError
+from doggan.support.errors import DogganError, InputError
 
 MARGIN = 1.25  # what was measured may take this much longer in the end
 SCORING_SHARE = 0.4  # scoring may take no more than this part of a time limit
+FEWEST_IMAGES = 1_000  # of either kind: a covariance of fewer says little
 
 
 class NoScoreError(DogganError):
@@ -41,26 +45,59 @@ class ScoringPlan:
         """What scoring all `count` images takes."""
         return self.count * self.seconds_an_image + self.mathematics_seconds
 
+    def score(self, images: np.ndarray, deadline: Deadline) -> Scorecard:
+        """Scores as many of the images [N, H, W, C] uint8 as there is time for.
+
+        Raises NoScoreError where those are fewer than FEWEST_IMAGES, or have no score.
+        """
+        try:
+            return score_images(
+                images,
+                self.reference,
+                self.judge,
+                deadline=deadline.minus(self.mathematics_seconds),
+                at_least=min(FEWEST_IMAGES, len(images)),
+            )
+        except DeadlineExpiredError as error:
+            raise NoScoreError(
+                f"the time limit came, and scoring takes {format_duration(self.seconds)} here; "
+                "doggan score makes up for it"
+            ) from error
+        except InputError as error:  # such as images that are all alike
+            raise NoScoreError(str(error)) from error
+
 
 def plan_scoring(
     judge: Judge, reference: Reference, count: int, deadline: Deadline, say: Callable[[str], None]
 ) -> ScoringPlan:
     """Extracts the reference's features and measures what scoring `count` images will take.
 
-    `say` gets a line on that. Raises NoScoreError where it would take too much of what is left.
+    Where all would take more than SCORING_SHARE of what is left, the plan is for some of either
+    kind. `say` gets a line on that. Raises NoScoreError where FEWEST_IMAGES would take too long.
     """
     if len(reference) < 2:
         raise NoScoreError("a score needs 2 reference images or more")
     features = reference.kept_features(judge)
     rate = measure_rate(judge, side=SIDE_PX)
     seconds_an_image = 1 / rate
-    to_judge = count if features is not None else len(reference) + count
-    needed = to_judge / rate * MARGIN
-    if needed > SCORING_SHARE * deadline.remaining():
+    to_extract = len(reference) if features is None else 0
+    fit = max(0.0, SCORING_SHARE * deadline.remaining() * rate / MARGIN)
+    parts = _share_out(int(min(fit, to_extract + count)), to_extract, count)
+    fewest = min(FEWEST_IMAGES, to_extract), min(FEWEST_IMAGES, count)
+    if parts[0] < fewest[0] or parts[1] < fewest[1]:
         raise NoScoreError(
-            f"{judge.name} would take {format_duration(needed)} for {to_judge:,} "
-            f"images, of {format_duration(deadline.remaining())} left"
+            f"{judge.name} would take {format_duration(sum(fewest) / rate * MARGIN)} for no more "
+            f"than {sum(fewest):,} images, of {format_duration(deadline.remaining())} left"
         )
+    if parts != (to_extract, count):
+        say(
+            f"There is time to score {parts[1]:,} of {count:,} images, "
+            f"against {parts[0] or len(reference):,} of {len(reference):,}"
+        )
+    if parts[0] < to_extract:
+        reference = reference.part(parts[0])
+        features = reference.kept_features(judge)
+    count = parts[1]
     if features is None:
         say(f"Looking at {len(reference):,} reference images with {judge.name}")
         started = time.perf_counter()
@@ -83,3 +120,10 @@ def plan_scoring(
         seconds_an_image=seconds_an_image,
         mathematics_seconds=mathematics,
     )
+
+
+def _share_out(fit: int, reference: int, generated: int) -> tuple[int, int]:
+    """How many images of either kind are judged where `fit` can be: half of each, or all there are
+    of one and more of the other."""
+    of_reference = min(reference, max(fit // 2, fit - generated))
+    return of_reference, min(generated, fit - of_reference)

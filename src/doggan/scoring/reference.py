@@ -49,7 +49,8 @@ class Reference:
     """Reference images, [N, H, W, C] uint8 with C 1 or 3, and what a score says of them.
 
     `name` says in words which images, and how cropped and resized; `whole_frames` that this was
-    done as for Kaggle's board; `names` has a name for each image, or None where there are none.
+    done as for Kaggle's board; `names` has a name for each image, or None where there are none;
+    `part_of` says of how many these images are some, if they are.
     Features are kept in the folder `cache` (`default_cache()` unless given); `say` gets a line
     where that fails.
     """
@@ -60,6 +61,7 @@ class Reference:
     names: Sequence[str] | None = None
     cache: Path | None = None
     say: Say = say_on_stderr
+    part_of: int | None = None
     _features: dict[Judge, np.ndarray | None] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self):
@@ -67,6 +69,19 @@ class Reference:
 
     def __len__(self) -> int:
         return self._count
+
+    def part(self, count: int) -> "Reference":
+        """So many of the images, evenly from all of them, as a reference of their own."""
+        chosen = np.linspace(0, len(self) - 1, count).round().astype(int)
+        return Reference(
+            self.images[chosen],
+            f"{self.name}, evenly {count:,} of {len(self):,}",
+            whole_frames=self.whole_frames,
+            names=self.names and [self.names[index] for index in chosen],
+            cache=self.cache,
+            say=self.say,
+            part_of=len(self),
+        )
 
     def forget_images(self) -> None:
         """Lets go of the images, 250 MB of all photos; their hash and the held features stay."""

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Sequence, Sized
+from dataclasses import replace
 
 import numpy as np
 from tqdm import tqdm
@@ -24,18 +25,35 @@ SAME_IMAGES_DISTANCE = 1e-6
 
 
 def score_images(
-    generated: np.ndarray, reference: Reference, judge: Judge, *, deadline: Deadline | None = None
+    generated: np.ndarray,
+    reference: Reference,
+    judge: Judge,
+    *,
+    deadline: Deadline | None = None,
+    at_least: int | None = None,
 ) -> Scorecard:
     """Scores [N, H, W, C] uint8 images; C is 1 or 3. Bars on stderr show how far it is.
 
+    Once `deadline` is over as many as were judged are scored, evenly from all of them, where they
+    are `at_least` so many; the notice says so.
     Raises InputError for images that cannot be scored, fewer than two of either, and generated
-    images that are the reference images; DeadlineExpiredError once `deadline` is over.
+    images that are the reference images; DeadlineExpiredError for too few in time.
     """
     check_counts(generated, reference)
     started = time.monotonic()
     reference.features(judge, deadline)
-    features = extract_features(generated, judge, deadline=deadline, label="generated")
-    return score_extracted(features, reference, judge, started=started)
+    features = extract_features(
+        generated, judge, deadline=deadline, at_least=at_least, label="generated"
+    )
+    scorecard = score_extracted(features, reference, judge, started=started)
+    if len(features) == len(generated) and not reference.part_of:
+        return scorecard
+    remark = (
+        f"scored in short, by {len(features):,} of {len(generated):,} images against "
+        f"{len(reference):,} of {reference.part_of or len(reference):,}: FID of fewer images is "
+        "biased upwards; `doggan score` makes the full one"
+    )
+    return replace(scorecard, notice="; ".join(filter(None, [remark, scorecard.notice])))
 
 
 def score_generator(
