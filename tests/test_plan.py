@@ -47,14 +47,9 @@ def test_as_many_of_either_kind_are_planned_as_there_is_time_for(
     plan = plan_of(reference, 60, seconds, lines)
     assert (len(plan.reference), plan.count) == (reference_images, generated_images)
     told = [line for line in lines if line.startswith("There is time to score")]
+    counts = f"{generated_images} of 60 images, against {reference_images} of 40"
     short = (reference_images, generated_images) != (40, 60)
-    assert (
-        told
-        == [
-            f"There is time to score {generated_images} of 60 images, against {reference_images} of 40"
-        ]
-        * short
-    )
+    assert told == [f"There is time to score {counts}"] * short
 
 
 def test_features_at_hand_leave_all_the_time_to_the_images(reference):

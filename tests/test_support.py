@@ -1,8 +1,10 @@
 """Deadlines, atomic files, stop requests, the choice of device."""
 
+import io
 import math
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import torch
 from doggan.support import device, files
 from doggan.support.deadline import Deadline, format_duration, parse_duration
 from doggan.support.errors import DogganError, InputError
+from doggan.support.progress import progress_bar
 from doggan.support.signals import stop_request
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -187,3 +190,30 @@ def test_cpus_without_bf16_use_fp32(monkeypatch, has_bf16, precision):
     assert device.choose_precision("fp32", cpu) == "fp32"
     with pytest.raises(InputError, match="needs a GPU"):
         device.choose_precision("fp16", cpu)
+
+
+class Screen(io.StringIO):
+    """A stream that is a terminal, or is none."""
+
+    def __init__(self, terminal):
+        super().__init__()
+        self.terminal = terminal
+
+    def isatty(self):
+        return self.terminal
+
+
+@pytest.mark.parametrize(("terminal", "fewest", "most"), [(True, 100, 110), (False, 2, 13)])
+def test_a_bar_leaves_a_log_a_line_every_ten_seconds(monkeypatch, terminal, fewest, most):
+    seconds, screen = [0.0], Screen(terminal)
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr("tqdm.std.time", lambda: seconds[0])
+    for _ in progress_bar("zip", 100, of=range(100)):
+        seconds[0] += 1
+    assert fewest <= screen.getvalue().count("zip:") <= most
+    assert "100%" in screen.getvalue()
+
+
+def test_without_a_label_there_is_no_bar(capsys):
+    assert list(progress_bar(None, 3, of="abc")) == ["a", "b", "c"]
+    assert capsys.readouterr() == ("", "")

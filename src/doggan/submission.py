@@ -11,12 +11,12 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from doggan.competition import IMAGES, SIDE_PX
 from doggan.support.errors import DogganError, InputError
 from doggan.support.files import atomic_path, format_bytes, require_exists
 from doggan.support.json_values import as_count, as_text
+from doggan.support.progress import progress_bar
 
 MAX_ENTRY_BYTES = 1_000_000  # a 64x64 RGB PNG has at most some 13,000
 SHOWN_NAMES = 5
@@ -84,7 +84,7 @@ def write_submission(
         atomic_path(path) as temporary,
         zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive,  # a PNG is compressed
         ThreadPoolExecutor(os.cpu_count()) as pool,
-        tqdm(desc="zip", total=count, unit="image", mininterval=0.5) as bar,
+        progress_bar("zip", count) as bar,
     ):
         index = 0
         for batch in batches:
@@ -153,7 +153,7 @@ def _check_archive(path: Path, archive: zipfile.ZipFile, count: int) -> Submissi
         check.add("folders, where all images lie at the root", folder)
     seen: set[str] = set()
     first_with: dict[bytes, str] = {}
-    for entry in tqdm(entries, desc="check", unit="image", mininterval=0.5):
+    for entry in progress_bar("check", len(entries), of=entries):
         name = entry.filename
         if name in seen:
             check.add("names used twice", name)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from doggan.data.crops import WITH_FRAMES
 from doggan.data.idx import IdxFiles, find_idx, read_idx
@@ -18,6 +17,7 @@ from doggan.data.stanford import Photos, find_photos
 from doggan.recipe import DataRecipe
 from doggan.support.errors import InputError
 from doggan.support.files import atomic_folder, require_free_space
+from doggan.support.progress import progress_bar
 
 
 def build_imageset(
@@ -78,10 +78,5 @@ def _crop_photos(source: Photos, recipe: DataRecipe, label: str) -> Iterator[Par
     """A part for every photo, in the photos' order; `label` names the progress bar."""
     # Pillow decodes and resizes outside the interpreter's lock, so threads use every core.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        yield from tqdm(
-            pool.map(lambda photo: crop_photo(source, photo, recipe), source.photos),
-            total=len(source.photos),
-            desc=label,
-            unit="photo",
-            mininterval=0.5,
-        )
+        parts = pool.map(lambda photo: crop_photo(source, photo, recipe), source.photos)
+        yield from progress_bar(label, len(source.photos), of=parts, unit="photo")

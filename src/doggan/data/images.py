@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from doggan.data.archives import UnreadableFileError, open_files
 from doggan.data.imageset import is_imageset, open_imageset
 from doggan.data.stanford import is_photo
 from doggan.support.errors import InputError
+from doggan.support.progress import progress_bar
 
 MAX_SIDE_PX = 1024
 
@@ -28,7 +28,7 @@ def load_images(path: Path) -> np.ndarray:
     if not names:
         raise InputError(f"{path} holds no images; expected PNG files of one size, or a built set")
     images = None
-    for index, name in enumerate(tqdm(names, desc="read", unit="image", mininterval=0.5)):
+    for index, name in enumerate(progress_bar("read", len(names), of=names)):
         try:
             image = _decode(files.read(name))
         except (UnreadableFileError, ValueError) as error:

@@ -2,10 +2,9 @@
 
 import sys
 
-from tqdm import tqdm
-
 from doggan.gan.history import describe_row
 from doggan.support.deadline import Deadline, format_duration
+from doggan.support.progress import progress_bar
 
 
 class ProgressBar:
@@ -14,8 +13,7 @@ class ProgressBar:
     def __init__(self, images: int, deadline: Deadline):
         self._images, self._deadline = images, deadline
         layout = "{desc}: {percentage:3.0f}%|{bar:12}| {elapsed}{postfix}"
-        seconds = 0.5 if sys.stderr.isatty() else 10.0  # a log keeps every update
-        self._bar = tqdm(desc="train", total=1.0, mininterval=seconds, bar_format=layout)
+        self._bar = progress_bar("train", 1.0, bar_format=layout)
 
     def show(self, row: dict) -> None:
         """Moves the bar to what a row of the history says."""

@@ -4,11 +4,11 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
-from tqdm import tqdm
 
 from doggan.scoring.judges.judge import Judge
 from doggan.support.deadline import Deadline
 from doggan.support.errors import DogganError, InputError
+from doggan.support.progress import progress_bar
 
 # One batch is too short to tell: another program's burst can make it ten times slower.
 _RATE_SECONDS = 2.0
@@ -40,7 +40,7 @@ def extract_features(
     judged = np.zeros(len(images), bool)
     step = batch_size or judge.batch_size
     starts = range(0, len(images), step)
-    with tqdm(total=len(images), desc=label, unit="image", disable=label is None) as bar:
+    with progress_bar(label, len(images)) as bar:
         for start in starts if at_least is None else _evenly(starts):
             if deadline is not None and deadline.expired():
                 if at_least is not None and judged.sum() >= at_least:

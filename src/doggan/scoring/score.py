@@ -6,7 +6,6 @@ from collections.abc import Sequence, Sized
 from dataclasses import replace
 
 import numpy as np
-from tqdm import tqdm
 
 from doggan.competition import IMAGES, REFERENCE_PHOTOS
 from doggan.gan import sampler
@@ -18,6 +17,7 @@ from doggan.scoring.reference import Reference
 from doggan.scoring.scorecard import Scorecard
 from doggan.support.deadline import Deadline
 from doggan.support.errors import InputError
+from doggan.support.progress import progress_bar
 
 # Below this mean distance the images are the same, but for the rounding of float32 features.
 # MiFID divides by it.
@@ -112,7 +112,7 @@ def sampled_features(
     features = np.empty((len(seeds), judge.dimensions), np.float32)
     # Batches of both kinds begin where they would begin for a zip, for the same rounding.
     step = math.lcm(sampler.BATCH, judge.batch_size)
-    with tqdm(total=len(seeds), desc=f"truncation {truncation:g}", unit="image") as bar:
+    with progress_bar(f"truncation {truncation:g}", len(seeds)) as bar:
         for start in range(0, len(seeds), step):
             part = seeds[start : start + step]
             images = np.concatenate(list(sampler.sample_seeds(generator, part, truncation)))

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from doggan.support.errors import DogganError, InputError
 from doggan.support.files import format_bytes, writing
 from doggan.support.part_file import PartFile
+from doggan.support.progress import progress_bar
 from doggan.support.transfer import (
     ATTEMPTS,
     PASSING,
@@ -112,14 +113,9 @@ def _begin(part: PartFile, response: requests.Response) -> None:
 
 def _receive(part: PartFile, response: requests.Response, progress: bool, timeout: float) -> None:
     """Writes what the answer brings, and never more than it promised."""
-    with tqdm(
-        desc=part.path.name,
-        total=part.total,
-        initial=part.offset,
-        unit="B",
-        unit_scale=True,
-        disable=not progress,
-    ) as bar:
+    label = part.path.name if progress else None
+    sizes = {"initial": part.offset, "unit": "B", "unit_scale": True}
+    with progress_bar(label, part.total, **sizes) as bar:
         for piece in stream(response, part.total - part.offset, timeout):
             part.write(piece)
             bar.update(len(piece))
