@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from doggan.gan import state as state_module
-from doggan.gan.distributed import Processes, check_batch
+from doggan.gan import trainer
+from doggan.gan.distributed import REASONS, Processes, check_batch
 from doggan.gan.history import read_history
 from doggan.gan.networks import make_networks
 from doggan.gan.state import load_checkpoint, new_state
@@ -182,14 +183,18 @@ def test_a_signal_to_torchrun_ends_all_processes_cleanly(tiny_set, tmp_path, num
 )
 def test_all_go_by_the_first_reason_and_by_the_first_processs_clock(monkeypatch, reasons, agreed):
     done = (0.25, 0.5, 0.75)
-    of_all = list(zip(reasons, done, strict=True))
+    of_all = [
+        torch.tensor([REASONS.index(reason), part], dtype=torch.float64)
+        for reason, part in zip(reasons, done, strict=True)
+    ]
 
     def gather(found, mine, group):
-        assert mine == of_all[rank]
+        assert torch.equal(mine, of_all[rank])
         assert group == "between hosts"
-        found[:] = of_all
+        for place, value in zip(found, of_all, strict=True):
+            place.copy_(value)
 
-    monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
+    monkeypatch.setattr(torch.distributed, "all_gather", gather)
     for rank in range(3):
         processes = Processes(rank=rank, count=3, agreement="between hosts")
         assert processes.agree(reasons[rank], done[rank]) == (agreed, 0.25)
@@ -199,11 +204,16 @@ def test_one_process_alone_goes_by_itself():
     assert Processes().agree("time limit", 0.5) == ("time limit", 0.5)
 
 
-def test_a_batch_that_cannot_be_shared_out_is_refused():
-    for size in (33, 2):
-        with pytest.raises(InputError, match=f"batch_size is {size}; 2 processes need a multiple"):
-            check_batch(size, Processes(count=2))
-    check_batch(4, Processes(count=2))
+@pytest.mark.parametrize("size", [33, 2])
+def test_a_batch_that_cannot_be_shared_out_is_refused_before_anything_is_started(
+    tiny_set, tiny_recipe, tmp_path, monkeypatch, size
+):
+    monkeypatch.setattr(trainer, "launch", lambda *arguments: pytest.fail("it was launched"))
+    recipe = with_value(tiny_recipe, "train.batch_size", size)
+    with pytest.raises(InputError, match=f"batch_size is {size}; 2 processes need a multiple"):
+        train(tiny_set, tmp_path / "run", recipe, processes=2)
+    assert not (tmp_path / "run").exists()
+    check_batch(4, 2)
 
 
 def test_the_deadline_ends_two_processes_together(tiny_set, tiny_recipe, tmp_path):

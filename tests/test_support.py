@@ -1,6 +1,7 @@
 """Deadlines, atomic files, stop requests, the choice of device."""
 
 import io
+import json
 import math
 import os
 import signal
@@ -10,7 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from doggan.support import device, files
+from conftest import TINY
+from doggan.cli.main import main
+from doggan.support import device, files, threads
 from doggan.support.deadline import Deadline, format_duration, parse_duration
 from doggan.support.errors import DogganError, InputError
 from doggan.support.progress import progress_bar
@@ -217,3 +220,37 @@ def test_a_bar_leaves_a_log_a_line_every_ten_seconds(monkeypatch, terminal, fewe
 def test_without_a_label_there_is_no_bar(capsys):
     assert list(progress_bar(None, 3, of="abc")) == ["a", "b", "c"]
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.fixture
+def threads_as_before(monkeypatch):
+    for variable in threads.VARIABLES:
+        monkeypatch.setenv(variable, "7")
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_threads_are_those_asked_for_else_one_a_core_that_may_be_used(
+    monkeypatch, threads_as_before
+):
+    assert threads.thread_count() == 7
+    threads.use_threads(3)
+    assert (threads.thread_count(), torch.get_num_threads()) == (3, 3)
+    for unusable in ("", "0", "2,1"):
+        monkeypatch.setenv("OMP_NUM_THREADS", unusable)
+        assert threads.thread_count() == threads.available_cores()
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {4, 5, 9}, raising=False)
+    assert threads.available_cores() == 3
+
+
+def test_a_command_computes_with_as_many_threads_as_it_is_told(
+    tiny_set, tmp_path, threads_as_before
+):
+    out = tmp_path / "run"
+    values = [word for value in (*TINY, "train.images=8") for word in ("--set", value)]
+    arguments = ["train", str(tiny_set.folder), "--out", str(out), "--device", "cpu", *values]
+    assert main([*arguments, "--threads", "1"]) == 0
+    assert json.loads((out / "environment.json").read_text())["threads"] == 1
+    with pytest.raises(SystemExit):
+        main([*arguments, "--threads", "0"])

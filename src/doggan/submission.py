@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import os
 import zipfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from doggan.support.errors import DogganError, InputError
 from doggan.support.files import atomic_path, format_bytes, require_exists
 from doggan.support.json_values import as_count, as_text
 from doggan.support.progress import progress_bar
+from doggan.support.threads import thread_count
 
 MAX_ENTRY_BYTES = 1_000_000  # a 64x64 RGB PNG has at most some 13,000
 SHOWN_NAMES = 5
@@ -83,7 +83,7 @@ def write_submission(
     with (
         atomic_path(path) as temporary,
         zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive,  # a PNG is compressed
-        ThreadPoolExecutor(os.cpu_count()) as pool,
+        ThreadPoolExecutor(thread_count()) as pool,
         progress_bar("zip", count) as bar,
     ):
         index = 0

@@ -69,9 +69,12 @@ def add_seed(parser: ArgumentParser, default: int | None = None) -> None:
 
 
 def add_device(parser: ArgumentParser) -> None:
-    """Where networks are computed."""
+    """Where networks are computed, and by how many threads."""
+    add = parser.add_argument
     what = "for whatever is computed by a network (default auto)"
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help=what)
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help=what)
+    what = "the processor's, fewer to share it (default all cores)"
+    add("--threads", metavar="N", type=positive, help=what)
 
 
 def add_judge(parser: ArgumentParser) -> None:

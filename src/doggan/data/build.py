@@ -1,6 +1,5 @@
 """Photos or idx files, wherever they lie -> a built set, or images in memory."""
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,6 +17,7 @@ from doggan.recipe import DataRecipe
 from doggan.support.errors import InputError
 from doggan.support.files import atomic_folder, require_free_space
 from doggan.support.progress import progress_bar
+from doggan.support.threads import thread_count
 
 
 def build_imageset(
@@ -77,6 +77,6 @@ def _read_idx(idx: IdxFiles, out: Path, side: int) -> Iterator[Part]:
 def _crop_photos(source: Photos, recipe: DataRecipe, label: str) -> Iterator[Part]:
     """A part for every photo, in the photos' order; `label` names the progress bar."""
     # Pillow decodes and resizes outside the interpreter's lock, so threads use every core.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(thread_count()) as pool:
         parts = pool.map(lambda photo: crop_photo(source, photo, recipe), source.photos)
         yield from progress_bar(label, len(source.photos), of=parts, unit="photo")

@@ -15,6 +15,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from doggan.support.errors import DogganError, InputError
 
+# Why a training stops, in the words of its history; "" while it does not.
+REASONS = ("", "images", "time limit", "SIGINT", "SIGTERM")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Processes:
@@ -42,9 +45,11 @@ class Processes:
         how much of the run is over (0 to 1) by the first process's clock."""
         if self.count == 1:
             return reason, done
-        found = [("", 0.0)] * self.count
-        distributed.all_gather_object(found, (reason, done), group=self.agreement)
-        return next((reason for reason, _ in found if reason), ""), found[0][1]
+        mine = torch.tensor([REASONS.index(reason), done], dtype=torch.float64)
+        found = [torch.empty_like(mine) for _ in range(self.count)]
+        distributed.all_gather(found, mine, group=self.agreement)
+        numbers = (int(each[0]) for each in found)
+        return REASONS[next(filter(None, numbers), 0)], found[0][1].item()
 
     def mean(self, values: torch.Tensor) -> torch.Tensor:
         """`values` averaged over all processes."""
@@ -124,10 +129,10 @@ def _in_own_session(function: Callable[..., None], *arguments: object) -> None:
     function(*arguments)
 
 
-def check_batch(batch_size: int, processes: Processes) -> None:
+def check_batch(batch_size: int, processes: int) -> None:
     """Raises InputError where a batch cannot be shared out evenly, two images or more each."""
-    if batch_size % processes.count or batch_size < 2 * processes.count:
+    if batch_size % processes or batch_size < 2 * processes:
         raise InputError(
-            f"train.batch_size is {batch_size}; {processes.count} processes need a multiple of "
-            f"{processes.count}, 2 images or more each"
+            f"train.batch_size is {batch_size}; {processes} processes need a multiple of "
+            f"{processes}, 2 images or more each"
         )

@@ -69,8 +69,9 @@ class Monitor:
         measured = [d_step.loss, g_step.loss, d_step.grad_norm, g_step.grad_norm]
         measured = torch.stack([*measured, *d_step.accuracy]).double()
         first = (self.failed > 0) & (self._failure == 0).all()
-        seen = measured.new_tensor([images_seen, steps_taken])
-        self._failure = torch.where(first, torch.cat([measured, seen]), self._failure)
+        # Filled on the device: a tensor of numbers from the host would wait for it.
+        seen = [torch.full_like(measured[:1], number) for number in (images_seen, steps_taken)]
+        self._failure = torch.where(first, torch.cat([measured, *seen]), self._failure)
         self._sums += measured.nan_to_num(0, 0, 0)  # a skipped step has no norm
         self.steps += 1
 

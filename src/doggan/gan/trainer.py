@@ -62,6 +62,7 @@ def train(
         processes = torch.cuda.device_count() if place.type == "cuda" else 1
     if processes == 1 or started_by_torchrun():
         return _train(imageset, folder, recipe, place, deadline, resume)
+    check_batch(recipe.train.batch_size, processes)
     check_run_folder(folder, resume)
     launch(processes, _train_launched, imageset.folder, folder, recipe, place, deadline, resume)
     end = read_history(folder)[-1]
@@ -89,7 +90,7 @@ def _train(
     """`train` in this process, and in those beside it that torchrun started."""
     options = recipe.train
     with join_processes(device) as (processes, device), stop_request() as stop:
-        check_batch(options.batch_size, processes)
+        check_batch(options.batch_size, processes.count)
         check_run_folder(folder, resume)
         precision = choose_precision(options.precision, device)
         set_determinism(options.deterministic)
@@ -139,11 +140,9 @@ def _train(
             at_log = at_interval or monitor.steps % LOG_STEPS == 0
             if at_log:
                 monitor.check()  # waits for the device, so that its time counts
-            seconds = deadline.elapsed() - started
-            state.seconds += seconds
 
             # Decide whether this was the last step; a save comes before the next chance to.
-            reserve = seconds + (1 + at_interval) * recorder.closing_seconds
+            reserve = deadline.elapsed() - started + (1 + at_interval) * recorder.closing_seconds
             if state.images_seen >= options.images:
                 stopped_by = "images"
             elif stop:
@@ -151,6 +150,7 @@ def _train(
             elif processes.first and deadline.expired(reserve):
                 stopped_by = "time limit"
             stopped_by, done = processes.agree(stopped_by, budget())
+            state.seconds += deadline.elapsed() - started  # waiting for the others included
 
             # Show, log, draw and save.
             if at_log or stopped_by:

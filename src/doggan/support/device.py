@@ -9,6 +9,7 @@ import torch
 
 import doggan
 from doggan.support.errors import InputError
+from doggan.support.threads import available_cores
 
 # What a recipe's precision may be; `auto` is resolved by `choose_precision`.
 PRECISIONS = {"auto": None, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -20,6 +21,8 @@ def choose_device(name: str) -> torch.device:
         raise InputError("--device cuda: PyTorch finds no CUDA GPU here; use --device cpu or auto")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":  # what deterministic products need is read before the first of them
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     return torch.device(name)
 
 
@@ -49,8 +52,6 @@ def set_determinism(deterministic: bool) -> None:
 
     CPUs always do for the same number of threads.
     """
-    if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     if deterministic != torch.are_deterministic_algorithms_enabled():  # setting it takes seconds
         torch.use_deterministic_algorithms(deterministic)
     torch.backends.cudnn.benchmark = not deterministic
@@ -77,7 +78,7 @@ def describe_environment(device: torch.device, precision: str) -> dict:
         "platform": platform.platform(),
         "device": device.type,
         "hardware": hardware,
-        "cores": os.cpu_count(),
+        "cores": available_cores(),
         "threads": torch.get_num_threads(),
         "precision": precision,
     }

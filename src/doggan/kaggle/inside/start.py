@@ -20,6 +20,7 @@ from doggan.recipe import load_recipe, recipe_to_toml, with_value
 from doggan.support.deadline import Deadline, format_duration, parse_duration
 from doggan.support.errors import DogganError
 from doggan.support.files import format_bytes, require_exists, write_bytes
+from doggan.support.threads import available_cores
 
 # The competition gives a kernel 9 hours, and one that takes longer is ended and leaves nothing.
 # The rest is for what no clock in here sees: the container's start, and the output's upload. Teams
@@ -167,7 +168,8 @@ def _log_gpus(log: Log) -> None:
     if names:
         log(f"GPUs: {len(names)}, {', '.join(names)}")
     else:
-        log(f"GPUs: none; {os.cpu_count()} CPU cores train slowly (Session options, Accelerator)")
+        cores = available_cores()
+        log(f"GPUs: none; {cores} CPU cores train slowly (Session options, Accelerator)")
 
 
 def _guarded(log: Log, work: Callable[[], None]) -> int:
