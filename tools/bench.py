@@ -44,33 +44,45 @@ def run_parts(
     `sizes` says how much is measured: name -> (in full, under --quick); parts find them in
     `args.sizes`. `prepare` is given a temporary folder; it adds to `args` what the parts need
     beside, and returns what the results say of the whole. An error is one line on stderr that
-    begins with `name`.
+    begins with `name`; after it, or Ctrl-C, the parts that were finished are told all the same.
     """
     args.sizes = SimpleNamespace(**{size: values[args.quick] for size, values in sizes.items()})
-    results = {"quick": args.quick, "repeats": args.sizes.repeats}
+    results, code = {"quick": args.quick, "repeats": args.sizes.repeats, "unfinished": []}, 0
+    # Under --json the last line of stdout is the JSON's alone.
+    stream = sys.stderr if args.json else sys.stdout
+    left = list(args.only)
     try:
         with tempfile.TemporaryDirectory() as scratch:
             results |= prepare(args, Path(scratch))
-            for part in args.only:
-                figures = parts[part](args)
+            for key, value in results.items():
+                print(f"{key:36} {value}", file=stream, flush=True)
+            while left:
+                figures = parts[left[0]](args)
                 results |= figures
+                left.pop(0)
                 for figure, value in figures.items():
-                    # Under --json the last line of stdout is the JSON's alone.
-                    stream = sys.stderr if args.json else sys.stdout
                     print(f"{figure:36} {value:.4g}", file=stream, flush=True)
     except DogganError as error:
         print(f"{name}: {error}", file=sys.stderr)
-        return error.exit_code
-    if args.json:
-        print(json.dumps(results))
-    return 0
+        code = error.exit_code
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted; without {', '.join(left)}", file=sys.stderr)
+        code = 1
+    if args.json and left != args.only:
+        print(json.dumps(results | {"unfinished": left}))
+    return code
 
 
 def side_by_side(
     contenders: Mapping[str, Callable[[], Figures]], repeats: int
 ) -> dict[str, Figures]:
-    """The medians of each contender's figures, run A B C A B C A B C."""
-    rounds = [{name: run() for name, run in contenders.items()} for _ in range(repeats)]
+    """The medians of each contender's figures, run A B C A B C A B C; a line each on stderr."""
+    rounds = [{} for _ in range(repeats)]
+    for number, figures in enumerate(rounds, start=1):
+        for name, run in contenders.items():
+            figures[name] = run()
+            told = ", ".join(f"{figure} {value:.4g}" for figure, value in figures[name].items())
+            print(f"  {name}, {number} of {repeats}: {told}", file=sys.stderr, flush=True)
     return {
         name: {
             figure: statistics.median(figures[name][figure] for figures in rounds)

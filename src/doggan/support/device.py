@@ -2,8 +2,10 @@
 
 import os
 import platform
+import re
 import resource
 import sys
+from pathlib import Path
 
 import torch
 
@@ -67,21 +69,28 @@ def peak_memory_bytes(device: torch.device) -> int:
 
 def describe_environment(device: torch.device, precision: str) -> dict:
     """Versions and hardware, as a run's environment.json has them."""
-    if device.type == "cuda":
-        hardware = torch.cuda.get_device_name(device)
-    else:
-        hardware = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    gpu = device.type == "cuda"
     return {
         "doggan": doggan.__version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "platform": platform.platform(),
         "device": device.type,
-        "hardware": hardware,
+        "hardware": torch.cuda.get_device_name(device) if gpu else describe_processor(),
         "cores": available_cores(),
         "threads": torch.get_num_threads(),
         "precision": precision,
     }
+
+
+def describe_processor() -> str:
+    """The processor's name where the system tells it, and what it computes in."""
+    name, cpuinfo = platform.processor() or platform.machine(), Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        found = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE)
+        name = found[1] if found else name
+    kinds = [torch.backends.cpu.get_cpu_capability(), *["bf16"] * cpu_multiplies_bf16()]
+    return f"{name}, {', '.join(kinds)}"
 
 
 def cpu_multiplies_bf16() -> bool:
