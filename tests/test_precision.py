@@ -65,7 +65,7 @@ def precision_told(folder):
 def test_an_auto_run_goes_on_in_what_the_machine_has_and_says_so(
     imageset, tmp_path, machine, computed, capsys, begun, resumed
 ):
-    recipe = load_recipe("dogs", TINY)
+    recipe = load_recipe("dogs", [*TINY, "train.precision=auto"])
     folder = tmp_path / "run"
     machine(begun == "bf16")
     train(imageset, folder, with_value(recipe, "train.images", 32), device="cpu")
@@ -81,7 +81,8 @@ def test_an_auto_run_goes_on_in_what_the_machine_has_and_says_so(
 
 
 def test_a_run_that_stays_in_its_precision_says_nothing(imageset, tmp_path, machine, capsys):
-    recipe, folder = load_recipe("dogs", TINY), tmp_path / "run"
+    recipe = load_recipe("dogs", [*TINY, "train.precision=auto"])
+    folder = tmp_path / "run"
     machine(False)
     for images, note in ((24, None), (40, None), (48, "{"), (56, "[1]")):
         if note:  # a damaged note is no reason to stop, nor to warn

@@ -59,10 +59,17 @@ def test_a_wrong_file_is_said(tmp_path, text, message, capsys):
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+def tiny_as_toml():
+    """The values of TINY, but for the zip's, as a variant has them."""
+    lines = []
+    for key, value in (line.split("=") for line in TINY if not line.startswith("submission")):
+        lines.append(f"{key} = {value if value[0] in '[0123456789' else json.dumps(value)}")
+    return "\n".join(lines)
+
+
 @pytest.mark.slow
 def test_a_search_ends_in_a_table_and_a_sheet_and_is_found_again(photos, tmp_path, capsys):
-    lines = [line.replace("=", " = ", 1) for line in TINY if not line.startswith("submission")]
-    tiny = "\n".join(lines)
+    tiny = tiny_as_toml()
     other = tiny.replace("0.002", "0.2")
     path = write_variants(tmp_path, f"[a]\n{tiny}\n[b]\n{other}\n")
     out = tmp_path / "out"
@@ -90,8 +97,7 @@ def test_a_search_ends_in_a_table_and_a_sheet_and_is_found_again(photos, tmp_pat
 
 @pytest.mark.slow
 def test_a_variant_that_fails_stops_no_other(photos, tmp_path, capsys):
-    lines = [line.replace("=", " = ", 1) for line in TINY if not line.startswith("submission")]
-    tiny = "\n".join(lines)
+    tiny = tiny_as_toml()
     refused = "\n".join([tiny, "train.gradient_penalty = 1.0"])  # with batch norm in D
     path = write_variants(tmp_path, f"[bad]\n{refused}\n[good]\n{tiny}\n")
     arguments = [str(photos), str(path), "--out", str(tmp_path / "out"), "--budget", "30s"]

@@ -6,11 +6,12 @@ import sys
 import sysconfig
 import venv
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
 import pytest
 
-from conftest import import_or_skip
+from conftest import skip_without
 from doggan.submission import check_submission
 from processes import run
 
@@ -21,7 +22,8 @@ ROOT = Path(__file__).parents[1]
 def wheel(tmp_path_factory):
     """The wheel of a copy of what it is built of."""
     for module in ("pip", "setuptools"):
-        import_or_skip(module, "wheel")
+        if find_spec(module) is None:
+            skip_without("wheel", f"{module} is not installed")
     source = tmp_path_factory.mktemp("source")
     ignore = shutil.ignore_patterns("*.egg-info", "__pycache__")
     shutil.copytree(ROOT / "src", source / "src", ignore=ignore)
