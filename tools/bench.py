@@ -53,9 +53,10 @@ def run_parts(
     left = list(args.only)
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            results |= prepare(args, Path(scratch))
-            for key, value in results.items():
-                print(f"{key:36} {value}", file=stream, flush=True)
+            where = prepare(args, Path(scratch))
+            results |= where
+            for key, value in where.items():
+                print(f"{key:36} {value}", file=sys.stderr, flush=True)
             while left:
                 figures = parts[left[0]](args)
                 results |= figures
