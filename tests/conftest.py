@@ -2,6 +2,7 @@
 
 import io
 import os
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -79,6 +80,11 @@ def pytest_configure():
             f"DOGGAN_REQUIRE names {', '.join(sorted(unknown))}; "
             f"expected some of {', '.join(MAY_BE_MISSING)}"
         )
+
+
+def as_options(values: Iterable[str]) -> list[str]:
+    """Values of a recipe as a command takes them: `--set KEY=VALUE` each."""
+    return [word for value in values for word in ("--set", value)]
 
 
 def skip_without(what: str, reason: str) -> None:

@@ -158,7 +158,7 @@ def test_distance_of_more_rows_than_a_block_holds_is_the_published():
     generated, reference = make_features(17_000, 6, 1), make_features(1100, 6, 2)
     generated[5] = reference[9] = 0
     expected = published_distance(generated, reference)
-    assert memorisation_distance(generated, reference) == pytest.approx(expected, rel=1e-6)
+    assert memorisation_distance(generated, reference) == pytest.approx(expected, rel=1e-12)
 
 
 def test_distance_takes_the_minimum_over_the_reference_for_each_generated_row():

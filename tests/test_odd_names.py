@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import TINY, encode, write
+from conftest import TINY, as_options, encode, write
 from doggan.cli.main import main
 from doggan.data.imageset import open_imageset
 
 BYTES = b"h\xfcndchen"  # Latin-1, as an old disk has it
 NAME = os.fsdecode(BYTES)
 SHOWN = "h\\udcfcndchen"  # as Python shows what it cannot print
-SET_TINY = [word for value in TINY for word in ("--set", value)]
+SET_TINY = as_options(TINY)
 JUDGE = ("--judge", "efficientnet-lite0")
 
 

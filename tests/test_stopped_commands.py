@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from conftest import LOUD, TINY, make_photos
+from conftest import LOUD, TINY, as_options, make_photos
 from doggan.cli.main import main
 from doggan.gan.generator_file import load_generator
 from doggan.gan.history import read_history
@@ -38,8 +38,7 @@ def sources(tmp_path_factory):
 
 def launched(*arguments):
     """`doggan` with these arguments and the endless recipe, for the length of a test."""
-    values = [word for value in ENDLESS for word in ("--set", value)]
-    words = [sys.executable, "-m", "doggan", *arguments, *values]
+    words = [sys.executable, "-m", "doggan", *arguments, *as_options(ENDLESS)]
     return started(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from conftest import skip_without
+from doggan import __version__
 from doggan.submission import check_submission
 from processes import run
 
@@ -69,7 +70,10 @@ def test_the_wheel_holds_every_file_of_the_package(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert {name for name in names if PurePosixPath(name).parts[0] == "doggan"} == expected
-    assert {PurePosixPath(name).parts[0] for name in names} == {"doggan", "doggan-0.1.0.dist-info"}
+    assert {PurePosixPath(name).parts[0] for name in names} == {
+        "doggan",
+        f"doggan-{__version__}.dist-info",
+    }
 
 
 @pytest.mark.slow

@@ -65,10 +65,10 @@ class Client:
         gives each attempt ANSWER_SECONDS. Raises DogganError for every failure.
         """
         again = _AGAIN if patient else "look on Kaggle whether it arrived, before trying again"
+        seconds = ANSWER_SECONDS if bounded else None
         with client_errors(refusals or {}, again):
             for attempt in itertools.count(1):
                 try:
-                    seconds = ANSWER_SECONDS if bounded else None
                     return _in_time(lambda: work(self.api), seconds, again)
                 except requests.RequestException as error:
                     if attempt == ATTEMPTS or not _may_pass(error, patient):
