@@ -30,12 +30,13 @@ REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 # No step depends on how long the run is: it goes on with the same bytes under another length, too.
 # With momentum, since the tests' networks are too small to learn without, and a discriminator as
-# fast as the generator.
+# fast as the generator. Every interval is saved, however short it is.
 STEADY = (
     "train.batch_doublings=0",
     "train.cooldown=0",
     "train.beta1=0.3",
     "train.learning_rate_discriminator=0.0006",
+    "train.max_saving_share=1.0",
 )
 TINY = (
     *STEADY,

@@ -184,7 +184,7 @@ def test_a_signal_to_torchrun_ends_all_processes_cleanly(tiny_set, tmp_path, num
 def test_all_go_by_the_first_reason_and_by_the_first_processs_clock(monkeypatch, reasons, agreed):
     done = (0.25, 0.5, 0.75)
     of_all = [
-        torch.tensor([REASONS.index(reason), part], dtype=torch.float64)
+        torch.tensor([REASONS.index(reason), part, part == done[0]], dtype=torch.float64)
         for reason, part in zip(reasons, done, strict=True)
     ]
 
@@ -197,11 +197,11 @@ def test_all_go_by_the_first_reason_and_by_the_first_processs_clock(monkeypatch,
     monkeypatch.setattr(torch.distributed, "all_gather", gather)
     for rank in range(3):
         processes = Processes(rank=rank, count=3, agreement="between hosts")
-        assert processes.agree(reasons[rank], done[rank]) == (agreed, 0.25)
+        assert processes.agree(reasons[rank], done[rank], rank == 0) == (agreed, 0.25, True)
 
 
 def test_one_process_alone_goes_by_itself():
-    assert Processes().agree("time limit", 0.5) == ("time limit", 0.5)
+    assert Processes().agree("time limit", 0.5, True) == ("time limit", 0.5, True)
 
 
 @pytest.mark.parametrize("size", [33, 2])

@@ -106,6 +106,7 @@ def test_a_hundred_steps_lose_as_much_as_in_fp32(imageset, tmp_path, precision, 
             "train.batch_size=8",
             "train.images=800",
             "train.interval_images=200",
+            "train.max_saving_share=1.0",
             f"train.precision={name}",
         )
         train(imageset, tmp_path / name, load_recipe("dogs", values), processes=1)

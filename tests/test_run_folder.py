@@ -1,6 +1,7 @@
 """A run's folder: cleaned of what a kill left, whole when the disk is full, drawn as promised."""
 
 import errno
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -123,6 +124,23 @@ def test_pictures_of_the_course_are_drawn_as_it_doubles_and_at_the_end(
     drawn.clear()
     train(tiny_set, tmp_path / "run", with_value(recipe, "train.images", 120), resume=True)
     assert drawn == [9, 15]  # the last of the loop is the last of all
+
+
+@pytest.mark.parametrize(("share", "saved_at"), [(1.0, [16, 32, 48, 64]), (0.0, [16, 64])])
+def test_an_interval_goes_on_where_saves_would_take_more_than_their_share(
+    tiny_set, tiny_recipe, tmp_path, share, saved_at
+):
+    recipe = with_value(tiny_recipe, "train.interval_images", 16)
+    recipe = with_value(recipe, "train.max_saving_share", share)
+    train(tiny_set, tmp_path, recipe)
+    rows = read_history(tmp_path)
+    assert [row["images"] for row in rows] == saved_at  # none was saved before the first
+    assert rows[0]["saving_share"] == 0
+    assert all(0 < row["saving_share"] < 1 for row in rows[1:])
+    # An interval that went on is measured as one.
+    for before, row in pairwise(rows):
+        images, seconds = row["images"] - before["images"], row["seconds"] - before["seconds"]
+        assert row["images_per_second"] * seconds == pytest.approx(images, rel=0.2)
 
 
 def test_what_closing_will_take_grows_with_the_slowest_save(

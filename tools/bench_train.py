@@ -182,7 +182,7 @@ def measure_memory(args: argparse.Namespace) -> Figures:
     narrow = ("networks.generator_width=8", "networks.discriminator_width=8")
     images = args.sizes.long_images
     lengths = (f"train.images={images}", f"train.interval_images={images // 10}")
-    recipe = load_recipe("dogs", [*narrow, *lengths])
+    recipe = load_recipe("dogs", [*narrow, *lengths, "train.max_saving_share=1.0"])
     rows = _train(open_imageset(args.set), args.device, recipe)
     return {
         "long_run_images": rows[-1]["images"],

@@ -26,6 +26,7 @@ TINY = {
     "train.batch_doublings": 0,
     "train.cooldown": 0,
     "train.interval_images": INTERVAL,
+    "train.max_saving_share": 1.0,  # every interval is saved, however short it is
 }
 ENDLESS = 10**9  # images
 START_UP_SHARE = 0.15  # of the kills; the others come when training goes on

@@ -19,10 +19,8 @@ MIN_SIDE_PX, MAX_SIDE_PX, MAX_FRAME_SIDE_PX = 16, 128, 256
 MAX_CHANNELS = 4096
 MAX_TRUNCATION = 2.0
 _RECIPES = Path(__file__).with_name("recipes")
-_BY_BUDGET = {
-    f"networks.{name}" for name in ("generator_width", "discriminator_width", "channel_max")
-}
-_BY_BUDGET.add("train.batch_size")
+_BY_BUDGET = {"train.batch_size", "networks.channel_max"}
+_BY_BUDGET |= {f"networks.{name}_width" for name in ("generator", "discriminator")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +70,10 @@ class TrainRecipe(Section):
 
     `batch_size` doubles `batch_doublings` times, at equal parts of the run, and learning rates fall
     to zero over its last part, `cooldown`; the run ends by its images or by its time limit,
-    whichever comes first. An average of the generator is kept for each half-life of `ema_parts`,
-    in parts of the images seen so far, and of at most `ema_half_life_images`; the first is the
-    run's own.
+    whichever comes first. An interval ends with a save, and goes on where saves would take more
+    than `max_saving_share` of the time. An average of the generator is kept for each half-life of
+    `ema_parts`, in parts of the images so far, and of at most `ema_half_life_images`; the first is
+    the run's own.
     `gradient_penalty` is gamma of R1 and R2, taken every `gradient_penalty_interval` steps.
     `consistency` is the weight of D's squared difference between a real image and the same one
     mirrored and moved. `top_k` is the part of the fakes that the generator learns from, by D's
@@ -83,6 +82,7 @@ class TrainRecipe(Section):
 
     images: int = at_least(1, 12_000_000)
     interval_images: int = at_least(1, 20_000)
+    max_saving_share: float = between(0, 1, 0.1)
     batch_size: int = at_least(2, 32)
     batch_doublings: int = between(0, 16, 0)
     loss: str = name_in("doggan.gan.losses:LOSSES", "bce")
@@ -116,9 +116,8 @@ class BudgetRecipe(Section):
     """How networks and batches grow with what a run can carry; without `widths` they do not.
 
     Both networks get the widest of `widths` that shows the whole set `epochs` times before the end,
-    and `networks.channel_max` grows in proportion.
-    Where that would show it twice as often, and twice that, the batch doubles, to
-    `most_batch_size` at most.
+    and `networks.channel_max` grows in proportion. Where that would show it twice as often, and
+    twice that, the batch doubles, to `most_batch_size` at most.
     """
 
     widths: tuple[float, ...] = within((), _are_widths, "whole numbers from 1 to 4096, ascending")

@@ -40,16 +40,17 @@ class Processes:
         # an earlier forward of the same step has used.
         return DistributedDataParallel(network, broadcast_buffers=False)
 
-    def agree(self, reason: str, done: float) -> tuple[str, float]:
-        """What all processes go by: the reason to stop of the first that has one, "" for none, and
-        how much of the run is over (0 to 1) by the first process's clock."""
+    def agree(self, reason: str, done: float, save: bool = False) -> tuple[str, float, bool]:
+        """What all processes go by: the reason to stop of the first that has one, "" for none; and
+        what the first process says of how much of the run is over (0 to 1), and of a save now."""
         if self.count == 1:
-            return reason, done
-        mine = torch.tensor([REASONS.index(reason), done], dtype=torch.float64)
+            return reason, done, save
+        mine = torch.tensor([REASONS.index(reason), done, save], dtype=torch.float64)
         found = [torch.empty_like(mine) for _ in range(self.count)]
         distributed.all_gather(found, mine, group=self.agreement)
         numbers = (int(each[0]) for each in found)
-        return REASONS[next(filter(None, numbers), 0)], found[0][1].item()
+        _, done, save = found[0].tolist()
+        return REASONS[next(filter(None, numbers), 0)], done, bool(save)
 
     def mean(self, values: torch.Tensor) -> torch.Tensor:
         """`values` averaged over all processes."""

@@ -46,6 +46,7 @@ class Recorder:
         self.history = History(folder, state.images_seen)
         self._z = latents(SEEDS, recipe.networks.latent)
         self._save_seconds = self._picture_seconds = 0.0
+        self._last_save_seconds = 0.0  # its pictures included
         self._drawn_rows = -1
         self._warned = set()
         save_curves(self.history.rows, folder / CURVES)  # what is loaded once is not measured
@@ -66,6 +67,16 @@ class Recorder:
         # ones cost at most twice those before.
         return self._save_seconds + 2 * self._picture_seconds + END_SECONDS
 
+    def may_save(self, seconds: float) -> bool:
+        """Whether saves keep to their share of the time with one more now, after so many seconds
+        of training."""
+        return self._saving_share(seconds) <= self._recipe.train.max_saving_share
+
+    def _saving_share(self, seconds: float) -> float:
+        """The last save's part of the time since it began."""
+        since = seconds - (self.history.rows[-1]["seconds"] if self.history.rows else 0.0)
+        return self._last_save_seconds / max(1e-9, self._last_save_seconds + since)
+
     def show(self, row: dict) -> None:
         """Moves the bar."""
         self._bar.show(row)
@@ -73,10 +84,12 @@ class Recorder:
     def save(self, state: TrainingState, row: dict) -> None:
         """Writes the grid, the generator, the history and the checkpoint, and now and then the
         pictures of the whole course; warns, once each, of a collapse."""
-        self._save(state, row)
+        started = time.perf_counter()
+        self._save(state, row | {"saving_share": self._saving_share(row["seconds"])})
         rows = self.history.rows
         if math.log2(len(rows) + 1).is_integer():
             self.draw_course()
+        self._last_save_seconds = time.perf_counter() - started
         for warning in WARNINGS:
             words = warning(rows)
             if words and warning not in self._warned:
@@ -119,6 +132,9 @@ class NoRecorder:
     """What the other processes of a training have in a Recorder's place: it does nothing."""
 
     closing_seconds = 0.0
+
+    def may_save(self, seconds: float) -> bool:
+        return False
 
     def show(self, row: dict) -> None: ...
     def save(self, state: TrainingState, row: dict) -> None: ...

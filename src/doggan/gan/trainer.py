@@ -116,7 +116,7 @@ def _train(
             seconds_left = deadline.remaining() - recorder.closing_seconds
             return part_done(state, options.images, seconds_left)
 
-        stopped_by, done = processes.agree(stopped_by, budget())
+        stopped_by, done, _ = processes.agree(stopped_by, budget())
         while not stopped_by:
             started = deadline.elapsed()
             batch_size = batch_size_at(options, done)
@@ -149,14 +149,15 @@ def _train(
                 stopped_by = stop.name
             elif processes.first and deadline.expired(reserve):
                 stopped_by = "time limit"
-            stopped_by, done = processes.agree(stopped_by, budget())
+            save = at_interval and recorder.may_save(state.seconds + deadline.elapsed() - started)
+            stopped_by, done, save = processes.agree(stopped_by, budget(), save)
             state.seconds += deadline.elapsed() - started  # waiting for the others included
 
             # Show, log, draw and save.
             if at_log or stopped_by:
                 row = monitor.row(state, processes)
                 recorder.show(row)
-            if at_interval or stopped_by:
+            if save or stopped_by:
                 recorder.save(state, row | {"stopped_by": stopped_by})
                 monitor.start_interval(state.images_seen, state.seconds)
 
