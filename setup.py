@@ -48,7 +48,7 @@ setup(
             "pytest>=8,<10",
             "pytest-cov>=5,<8",
             "pytest-timeout>=2.3,<3",
-            "pytest-xdist>=3,<4",
+            "pytest-xdist>=3.7,<4",
             "ruff>=0.17,<0.18",
             # Drives the system's Chromium through the report.
             "playwright>=1.40,<2",

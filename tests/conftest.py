@@ -102,6 +102,12 @@ def import_or_skip(module: str, what: str) -> ModuleType:
         return skip_without(what, f"{module} cannot be imported ({error})")
 
 
+def pytest_collection_modifyitems(items):
+    """Files with slow tests first: a worker that takes one last keeps the others waiting."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(autouse=True)
 def empty_cache(tmp_path_factory, monkeypatch):
     """A cache folder of the test's own: the user's is neither read nor filled."""

@@ -1,6 +1,7 @@
 """The training benchmark, in a short form: every contender trains, every ratio is there."""
 
 import json
+import multiprocessing
 from types import SimpleNamespace
 
 import pytest
@@ -36,7 +37,15 @@ def test_engine_and_stock_loop_are_compared(capsys):
 
 @pytest.mark.slow
 def test_convolutions_and_scaling_are_measured(capsys, monkeypatch):
-    few = {"photos": 4, "warm_up": 1, "steps": 1, "sets": (20, 40), "long_images": 64, "repeats": 1}
+    few = {
+        "photos": 4,
+        "warm_up": 1,
+        "steps": 1,
+        "most_seconds": 60,
+        "sets": (20, 40),
+        "long_images": 64,
+        "repeats": 1,
+    }
     monkeypatch.setattr(bench_train, "SIZES", {name: (None, size) for name, size in few.items()})
     found = results(capsys, "--only", "convolutions", "scaling")
     share = found["convolution_seconds"] / found["step_seconds"]
@@ -46,9 +55,19 @@ def test_convolutions_and_scaling_are_measured(capsys, monkeypatch):
 
 
 @pytest.mark.slow
+def test_the_default_recipe_is_measured_on_a_busy_machine(capsys, monkeypatch):
+    crowds = {"alone": [], "beside_a_training": bench_train.CROWDS["beside_a_training"]}
+    monkeypatch.setattr(bench_train, "CROWDS", crowds)
+    found = results(capsys, "--only", "busy")
+    alone, beside = (found[f"{name}_images_per_second"] for name in crowds)
+    assert found["beside_a_training_over_alone_ratio"] == pytest.approx(beside / alone)
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES[1:])  # the stock loop is timed above
 def test_every_change_of_the_ablation_trains(photos, tiny_set, change):
-    sizes = SimpleNamespace(warm_up=0, steps=1)
+    sizes = SimpleNamespace(warm_up=0, steps=1, most_seconds=60)
     changes = set(CHANGES[1 : CHANGES.index(change) + 1])
     found = time_loop(changes, photos, tiny_set, torch.device("cpu"), sizes)
     assert found["images_per_second"] > 0

@@ -16,7 +16,10 @@ import io
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
+from multiprocessing import get_context
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +42,8 @@ from doggan.support.device import (
     describe_environment,
     peak_memory_bytes,
 )
+from doggan.support.errors import DogganError
+from doggan.support.threads import available_cores
 from stock_loop import CHANGES, SAME_NETWORKS, time_loop, wait
 
 # How much is measured, in full and under --quick.
@@ -46,6 +51,7 @@ SIZES = {
     "photos": (1000, 130),
     "warm_up": (3, 1),  # steps of 128 images that are not measured
     "steps": (12, 1),  # those that are
+    "most_seconds": (60, 60),  # of measuring the stock loop, which waits for its photos
     "sets": ((1_000, 100_000), (40, 80)),  # images in a small and a large set
     "long_images": (200_000, 400),  # shown in one run, for the memory
     "repeats": (3, 1),
@@ -110,12 +116,61 @@ def measure_scaling(args: argparse.Namespace) -> Figures:
     return {"many_over_few_images_ratio": many / few} | long_run
 
 
+def measure_busy(args: argparse.Namespace) -> Figures:
+    """The default recipe alone, beside busy threads, one a core, and beside another training."""
+    contenders = {name: partial(_beside, crowd, args) for name, crowd in CROWDS.items()}
+    found = side_by_side(contenders, args.sizes.repeats)
+    speeds = {name: figures["images_per_second"] for name, figures in found.items()}
+    shares = {f"{name}_over_alone_ratio": speed / speeds["alone"] for name, speed in speeds.items()}
+    return shares | {f"{name}_images_per_second": speed for name, speed in speeds.items()}
+
+
 PARTS = {
     "engine": measure_engine,
+    "busy": measure_busy,
     "ablation": measure_ablation,
     "convolutions": measure_convolutions,
     "scaling": measure_scaling,
 }
+
+
+def _be_busy(args: argparse.Namespace, begun: Event) -> None:
+    begun.set()
+    while True:
+        pass
+
+
+def _train_on(args: argparse.Namespace, begun: Event) -> None:
+    run_contender("default", args)  # what comes before the first step is over
+    args.sizes.steps = 10**6
+    begun.set()
+    run_contender("default", args)
+
+
+# What computes on the same cores meanwhile: processes.
+CROWDS = {
+    "alone": [],
+    "beside_busy_threads": [_be_busy] * available_cores(),
+    "beside_a_training": [_train_on],
+}
+
+
+def _beside(crowd: list[Callable], args: argparse.Namespace) -> Figures:
+    """The default recipe's figures while the crowd computes."""
+    context, others = get_context("spawn"), []
+    try:
+        for target in crowd:
+            begun = context.Event()
+            others.append(context.Process(target=target, args=(args, begun), daemon=True))
+            others[-1].start()
+            while not begun.wait(timeout=1):
+                if not others[-1].is_alive():
+                    raise DogganError("a process that was to compute beside the training has died")
+        return in_own_process(run_contender, "default", args)
+    finally:
+        for process in others:
+            process.kill()
+            process.join()
 
 
 def run_contender(name: str, args: argparse.Namespace) -> Figures:

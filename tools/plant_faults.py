@@ -40,7 +40,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", default="", help="faults whose description holds this word")
     parser.add_argument("--out", type=Path, help="where the table goes, as Markdown")
     args = parser.parse_args(arguments)
-    faults = [fault for fault in read_faults() if args.only in fault.what]
+    try:
+        faults = [fault for fault in read_faults() if args.only in fault.what]
+    except ValueError as error:
+        print(f"plant_faults: {error}", file=sys.stderr)
+        return 1
     if not faults:
         print(f"plant_faults: no fault's description holds '{args.only}'", file=sys.stderr)
         return 2

@@ -53,12 +53,15 @@ def time_loop(
     else:
         batches = _load_photos(photos, options.batch_size, device)
     precision = choose_precision("auto", device) if "bf16" in changes else "fp32"
-    first = started = 0.0
+    first, started, measured = 0.0, 0.0, 0
     for step in range(sizes.warm_up + sizes.steps):
         real = next(batches)
         if step == sizes.warm_up:
             wait(device)
             started = time.perf_counter()
+        if step > sizes.warm_up and time.perf_counter() - started > sizes.most_seconds:
+            break
+        measured += step >= sizes.warm_up
         discriminator.zero_grad()
         with autocast(device, precision):
             real_loss = _towards(1.0, discriminator(real))
@@ -83,7 +86,7 @@ def time_loop(
     wait(device)
     seconds = time.perf_counter() - started
     return {
-        "images_per_second": sizes.steps * options.batch_size / seconds,
+        "images_per_second": measured * options.batch_size / seconds,
         "first_step_seconds": first,
         "memory_gigabytes": peak_memory_bytes(device) / 1e9,
     }
