@@ -1,6 +1,9 @@
 """The search of recipes: a file of variants in, one table and one sheet out, nothing run twice."""
 
 import json
+import os
+import sys
+import time
 
 import pytest
 from PIL import Image
@@ -9,6 +12,7 @@ import search_recipes
 from conftest import TINY
 from doggan.recipe import load_recipe
 from doggan.support.errors import InputError
+from processes import MARK, PATIENCE_SECONDS, PROC, marked, started, wait_until
 
 VARIANTS = """
 [wide]
@@ -105,3 +109,19 @@ def test_a_variant_that_fails_stops_no_other(photos, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "bad-seed0: failed: train.gradient_penalty is 1" in said
     assert [row for row in said.splitlines() if row.startswith("| good-seed0")]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not PROC.is_dir(), reason="there is no /proc to see processes in")
+def test_a_search_that_is_killed_leaves_nobody_training(photos, tmp_path):
+    out, endless = tmp_path / "out", tiny_as_toml().replace("images = 64", "images = 1_000_000_000")
+    command = [sys.executable, search_recipes.__file__, photos]
+    command += [write_variants(tmp_path, f"[tiny]\n{endless}\n"), "--out", out, "--budget", "1h"]
+    with started(command) as process:
+        wait_until((out / "runs" / "tiny-seed0" / "stats.jsonl").exists, process)
+        assert len(marked(os.environ[MARK])) > 1
+        process.kill()
+        until = time.monotonic() + PATIENCE_SECONDS
+        while marked(os.environ[MARK]):
+            assert time.monotonic() < until
+            time.sleep(0.1)

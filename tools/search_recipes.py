@@ -26,9 +26,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import redirect_stderr
 from dataclasses import dataclass
-from multiprocessing import Manager, get_context
+from multiprocessing import Manager, get_context, parent_process
 from pathlib import Path
 from queue import Queue
+from threading import Thread
 
 import torch
 from PIL import Image, ImageDraw
@@ -129,7 +130,10 @@ def run_all(search: Search, runs: dict[str, Recipe]) -> Iterator[str]:
         for core in cores:
             free.put(core)
         pool = ProcessPoolExecutor(
-            len(cores), mp_context=get_context("spawn"), max_tasks_per_child=1
+            len(cores),
+            mp_context=get_context("spawn"),
+            max_tasks_per_child=1,
+            initializer=_end_with_parent,
         )
         with pool:
             waiting = {
@@ -144,6 +148,16 @@ def run_all(search: Search, runs: dict[str, Recipe]) -> Iterator[str]:
                     continue
                 write_summary(search.out)
                 yield f"{waiting[run]}: MiFID {mifid:.1f}"
+
+
+def _end_with_parent() -> None:
+    """Has this process end when the one that started it does, however that ends."""
+
+    def wait() -> None:
+        parent_process().join()
+        os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
 
 
 def run_one(search: Search, name: str, recipe: Recipe, free: Queue) -> dict:
