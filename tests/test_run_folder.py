@@ -146,7 +146,7 @@ def test_an_interval_goes_on_where_saves_would_take_more_than_their_share(
 def test_what_closing_will_take_grows_with_the_slowest_save(
     tiny_set, tiny_recipe, tmp_path, monkeypatch
 ):
-    state, row = new_state(tiny_set, tiny_recipe, CPU, "fp32"), make_row(8)
+    state, row = new_state(tiny_set, tiny_recipe, CPU, "fp32"), make_row(8, seconds=1.0)
     now, takes = [0.0], {"checkpoint": 5.0, "gif": 3.0}
 
     def taking(what, whole):

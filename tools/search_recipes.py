@@ -26,9 +26,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import redirect_stderr
 from dataclasses import dataclass
-from multiprocessing import Manager, get_context, parent_process
+from multiprocessing import get_context, parent_process
+from multiprocessing.queues import Queue
 from pathlib import Path
-from queue import Queue
 from threading import Thread
 
 import torch
@@ -125,33 +125,35 @@ def run_all(search: Search, runs: dict[str, Recipe]) -> Iterator[str]:
         read_reference([frames]).features(judge)  # kept for the runs
     on_gpu = choose_device(search.device).type == "cuda"
     cores = [None] * search.lanes if on_gpu else sorted(os.sched_getaffinity(0))
-    with Manager() as manager:
-        free = manager.Queue()
-        for core in cores:
-            free.put(core)
-        pool = ProcessPoolExecutor(
-            len(cores),
-            mp_context=get_context("spawn"),
-            max_tasks_per_child=1,
-            initializer=_end_with_parent,
-        )
-        with pool:
-            waiting = {
-                pool.submit(run_one, search, name, recipe, free): name
-                for name, recipe in runs.items()
-            }
-            for run in as_completed(waiting):
-                try:
-                    mifid = run.result()["scorecards"][0]["mifid"]
-                except DogganError as error:  # such as rates that are too high
-                    yield f"{waiting[run]}: failed: {error}"
-                    continue
-                write_summary(search.out)
-                yield f"{waiting[run]}: MiFID {mifid:.1f}"
+    context = get_context("spawn")
+    free = context.Queue()
+    for core in cores:
+        free.put(core)
+    pool = ProcessPoolExecutor(
+        len(cores),
+        mp_context=context,
+        max_tasks_per_child=1,
+        initializer=_start_worker,
+        initargs=(free,),
+    )
+    with pool:
+        waiting = {
+            pool.submit(run_one, search, name, recipe): name for name, recipe in runs.items()
+        }
+        for run in as_completed(waiting):
+            try:
+                mifid = run.result()["scorecards"][0]["mifid"]
+            except DogganError as error:  # such as rates that are too high
+                yield f"{waiting[run]}: failed: {error}"
+                continue
+            write_summary(search.out)
+            yield f"{waiting[run]}: MiFID {mifid:.1f}"
 
 
-def _end_with_parent() -> None:
-    """Has this process end when the one that started it does, however that ends."""
+def _start_worker(free: Queue) -> None:
+    """Shows a new process the `free` cores, and has it end when the one that started it does."""
+    global _free  # a queue reaches a new process in no other way
+    _free = free
 
     def wait() -> None:
         parent_process().join()
@@ -160,7 +162,7 @@ def _end_with_parent() -> None:
     Thread(target=wait, daemon=True).start()
 
 
-def run_one(search: Search, name: str, recipe: Recipe, free: Queue) -> dict:
+def run_one(search: Search, name: str, recipe: Recipe) -> dict:
     """Trains and judges one run, on a core of its own, and writes its result.json and log.txt.
 
     Returns the result; what a finished run left is returned as it is.
@@ -169,7 +171,7 @@ def run_one(search: Search, name: str, recipe: Recipe, free: Queue) -> dict:
     if (folder / RESULT).exists():
         return json.loads((folder / RESULT).read_text("utf-8"))
     folder.mkdir(parents=True, exist_ok=True)
-    core = free.get()
+    core = _free.get()
     try:
         if core is not None:
             os.sched_setaffinity(0, {core})
@@ -182,7 +184,7 @@ def run_one(search: Search, name: str, recipe: Recipe, free: Queue) -> dict:
         write_json(folder / RESULT, result)
         return result
     finally:
-        free.put(core)
+        _free.put(core)
 
 
 def write_summary(out: Path) -> None:
