@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -14,6 +15,7 @@ from doggan.recipe import load_recipe
 from doggan.support.errors import InputError
 from processes import MARK, PATIENCE_SECONDS, PROC, marked, started, wait_until
 
+PUBLISHED = Path(__file__).parents[1] / "submission" / "recipes"
 VARIANTS = """
 [wide]
 networks.generator_width = 8
@@ -40,6 +42,14 @@ def test_a_variant_is_a_recipe_and_what_differs(tmp_path):
             "demo", ["seed=5", "train.batch_size=4", "train.ema_parts=[0.05, 0.5]"]
         ),
     }
+
+
+@pytest.mark.parametrize("path", sorted(PUBLISHED.glob("*.toml")), ids=lambda path: path.name)
+def test_the_variants_of_every_table_can_be_run_again(path):
+    shown = (PUBLISHED.parent / "RECIPES.md").read_text("utf-8")
+    assert f"recipes/{path.name} --out search" in shown
+    for name in search_recipes.read_variants(path):
+        assert f"| {name} |" in shown or f"`{name}`" in shown
 
 
 @pytest.mark.parametrize(
