@@ -108,6 +108,11 @@ def decode_raw(image, exif):
 def test_boxes_follow_a_photo_that_was_resized_but_not_one_that_was_squashed():
     annotation = Annotation(frame=(120, 80), boxes=(Box(20, 10, 60, 40), None))
     assert place_boxes(annotation, (60, 40), 1) == [Box(10, 5, 30, 20), None]
+    # Sides that were rounded have factors of their own.
+    (box,) = place_boxes(
+        Annotation(frame=(300, 202), boxes=(Box(30, 101, 60, 202),)), (150, 100), 1
+    )
+    assert box == pytest.approx((15, 50, 30, 100))
     assert place_boxes(annotation, (80, 80), 1) == list(annotation.boxes)
     assert place_boxes(Annotation(frame=None, boxes=annotation.boxes), SIZE, 1) == list(
         annotation.boxes
@@ -135,6 +140,7 @@ def test_a_photo_of_too_many_pixels_is_not_decoded(monkeypatch):
     [
         (Box(-5, -5, 30, 30), Box(0, 0, 30, 30)),
         (Box(10, 10, 90, 35), Box(10, 10, 60, 35)),
+        (Box(0, 0, 40, 10), Box(0, 0, 40, 10)),  # as small and as long as a box may be
     ],
 )
 def test_a_box_is_clipped_to_the_frame(box, clipped):

@@ -169,6 +169,13 @@ def test_a_seed_gives_the_same_z_among_any_others():
     z = latents(range(500), 64)
     assert z.mean().item() == pytest.approx(0, abs=0.02)
     assert z.std().item() == pytest.approx(1, abs=0.02)
+    assert len(z.unique(dim=0)) == 500
+
+
+def test_a_byte_is_the_nearest_to_its_place_between_the_ends_of_tanh():
+    places = torch.linspace(-1, 1, 4096).reshape(1, 1, 64, 64)
+    exact = 255 * (places.double().numpy().ravel() + 1) / 2
+    assert np.abs(to_uint8(places).ravel() - exact).max() < 0.5 + 1e-4
 
 
 def test_truncation_scales_or_draws_again():

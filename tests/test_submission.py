@@ -140,6 +140,7 @@ def test_images_of_another_size_are_refused(tmp_path):
         ("folder\\b.png", png(1), "not at the root"),
         ("../b.png", png(1), "not at the root"),
         ("b.png", png(1, (64, 63)), "not 64x64 pixels"),
+        ("b.png", png(1, (65, 64)), "not 64x64 pixels"),
         ("b.png", png(1, mode="L"), "not RGB (L)"),
         ("b.png", png(1, mode="RGBA"), "not RGB (RGBA)"),
         ("b.png", png(1, format="JPEG"), "not in PNG format (JPEG)"),
