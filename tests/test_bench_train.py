@@ -37,15 +37,7 @@ def test_engine_and_stock_loop_are_compared(capsys):
 
 @pytest.mark.slow
 def test_convolutions_and_scaling_are_measured(capsys, monkeypatch):
-    few = {
-        "photos": 4,
-        "warm_up": 1,
-        "steps": 1,
-        "most_seconds": 60,
-        "sets": (20, 40),
-        "long_images": 64,
-        "repeats": 1,
-    }
+    few = {"photos": 4, "warm_up": 1, "steps": 1, "sets": (20, 40), "long_images": 64, "repeats": 1}
     monkeypatch.setattr(bench_train, "SIZES", {name: (None, size) for name, size in few.items()})
     found = results(capsys, "--only", "convolutions", "scaling")
     share = found["convolution_seconds"] / found["step_seconds"]
@@ -67,7 +59,7 @@ def test_the_default_recipe_is_measured_on_a_busy_machine(capsys, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES[1:])  # the stock loop is timed above
 def test_every_change_of_the_ablation_trains(photos, tiny_set, change):
-    sizes = SimpleNamespace(warm_up=0, steps=1, most_seconds=60)
+    sizes = SimpleNamespace(warm_up=0, steps=1)
     changes = set(CHANGES[1 : CHANGES.index(change) + 1])
     found = time_loop(changes, photos, tiny_set, torch.device("cpu"), sizes)
     assert found["images_per_second"] > 0
