@@ -75,7 +75,8 @@ def test_an_auto_run_goes_on_in_what_the_machine_has_and_says_so(
     machine(resumed == "bf16")
     result = train(imageset, folder, recipe, resume=True, device="cpu")
     assert (precision_told(folder), computed) == (resumed, {DTYPES[resumed]})
-    assert f"was trained in {begun} and goes on in {resumed}" in capsys.readouterr().err
+    told = f"goes on with precision {resumed}, and was begun with precision {begun}"
+    assert told in capsys.readouterr().err
     assert (result.images, result.stopped_by) == (64, "images")
     assert [row["images"] for row in read_history(folder)] == [32, 64]
 

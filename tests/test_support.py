@@ -185,6 +185,12 @@ def test_a_cpu_multiplies_bf16_where_linux_lists_it():
     assert device.cpu_multiplies_bf16() == bool(words & {"avx512_bf16", "amx_tile"})
 
 
+def test_a_cpu_that_is_told_to_compute_as_an_older_one_gets_fp32(monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    assert not device.cpu_multiplies_bf16()
+    assert device.choose_precision("auto", torch.device("cpu")) == "fp32"
+
+
 @pytest.mark.parametrize(("has_bf16", "precision"), [(True, "bf16"), (False, "fp32")])
 def test_cpus_without_bf16_use_fp32(monkeypatch, has_bf16, precision):
     monkeypatch.setattr(device, "cpu_multiplies_bf16", lambda: has_bf16)
@@ -242,6 +248,52 @@ def test_threads_are_those_asked_for_else_one_a_core_that_may_be_used(
         assert threads.thread_count() == threads.available_cores()
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {4, 5, 9}, raising=False)
     assert threads.available_cores() == 3
+
+
+def core_times(path, *cores):
+    """A /proc/stat of cores that were busy and idle for so many ticks."""
+    lines = [f"cpu{core} {busy} 0 0 {idle} 0 0 0 0 0 0" for core, (busy, idle) in enumerate(cores)]
+    path.write_text("\n".join(["cpu  9 9 9 9 9 9 9 9 9 9", *lines, "intr 12345", ""]))
+
+
+@pytest.mark.parametrize(
+    ("cores", "free"),
+    [
+        ([(0, 50), (0, 50)], 2),
+        ([(50, 0), (50, 0)], 1),
+        ([(50, 0), (0, 50), (2, 48)], 2),
+        ([(10, 40), (10, 40)], 2),  # what a desktop does beside
+        ([(0, 0), (0, 0)], 2),  # a system that counts nothing
+    ],
+)
+def test_free_cores_are_those_that_idle(tmp_path, monkeypatch, cores, free):
+    path = tmp_path / "stat"
+    core_times(path, *[(1000, 1000)] * len(cores))
+    later = [(1000 + busy, 1000 + idle) for busy, idle in cores]
+    monkeypatch.setattr(threads, "CORE_TIMES", path)
+    monkeypatch.setattr(threads.time, "sleep", lambda seconds: core_times(path, *later))
+    own = set(range(len(cores)))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: own, raising=False)
+    assert threads.free_cores() == free
+
+
+def test_all_cores_are_free_where_the_system_does_not_tell(tmp_path, monkeypatch):
+    monkeypatch.setattr(threads, "CORE_TIMES", tmp_path / "none")
+    assert threads.free_cores() == threads.available_cores()
+
+
+def test_threads_are_chosen_aloud_by_what_is_free(monkeypatch, threads_as_before):
+    lines = []
+    monkeypatch.setattr(threads, "free_cores", lambda: 2)
+    monkeypatch.setattr(threads, "available_cores", lambda: 4)
+    threads.choose_threads(None, lines.append)  # the environment asks for 7
+    assert (threads.thread_count(), lines) == (7, [])
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    threads.choose_threads(None, lines.append)
+    assert (threads.thread_count(), torch.get_num_threads()) == (2, 2)
+    assert "2 of 4 cores are free" in lines.pop()
+    threads.choose_threads(3, lines.append)
+    assert (threads.thread_count(), lines) == (3, [])
 
 
 def test_a_command_computes_with_as_many_threads_as_it_is_told(

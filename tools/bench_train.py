@@ -43,7 +43,7 @@ from doggan.support.device import (
     peak_memory_bytes,
 )
 from doggan.support.errors import DogganError
-from doggan.support.threads import available_cores
+from doggan.support.threads import available_cores, choose_threads
 from stock_loop import CHANGES, SAME_NETWORKS, time_loop, wait
 
 # How much is measured, in full and under --quick.
@@ -63,16 +63,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser = make_parser("Times training against the stock DCGAN loop.", PARTS)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--photos", type=Path, help="photos in Stanford's layout (else drawn)")
+    parser.add_argument("--set", type=Path, help="a built set (else one of the photos is built)")
     return run_parts("bench_train", parser.parse_args(arguments), PARTS, SIZES, prepare)
 
 
 def prepare(args: argparse.Namespace, scratch: Path) -> dict:
-    """Draws photos where none are given, and builds the set."""
-    args.device, args.set = choose_device(args.device), scratch / "set"
+    """Draws photos and builds a set of them, where none are given."""
+    args.device = choose_device(args.device)
     if not args.photos:
         args.photos = scratch / "photos"
         draw_sample_dogs(args.photos, photos=args.sizes.photos, seed=0)
-    build_imageset([args.photos], args.set, load_recipe("dogs").data)
+    if not args.set:
+        args.set = scratch / "set"
+        build_imageset([args.photos], args.set, load_recipe("dogs").data)
     if args.device.type == "cuda" and not args.quick:
         args.sizes.warm_up *= TIMES_ON_GPU
         args.sizes.steps *= TIMES_ON_GPU
@@ -120,12 +123,13 @@ def measure_busy(args: argparse.Namespace) -> Figures:
     contenders = {name: partial(_beside, crowd, args) for name, crowd in CROWDS.items()}
     found = side_by_side(contenders, args.sizes.repeats)
     speeds = {name: figures["images_per_second"] for name, figures in found.items()}
+    threads = {f"{name}_threads": figures["threads"] for name, figures in found.items()}
     shares = {
         f"{name}_over_alone_ratio": speeds[name] / speeds["alone"]
         for name in CROWDS
         if name != "alone"
     }
-    return shares | {f"{name}_images_per_second": speed for name, speed in speeds.items()}
+    return shares | threads | {f"{name}_images_per_second": speeds[name] for name in CROWDS}
 
 
 PARTS = {
@@ -144,10 +148,15 @@ def _be_busy(args: argparse.Namespace, begun: Event) -> None:
 
 
 def _train_on(args: argparse.Namespace, begun: Event) -> None:
-    run_contender("default", args)  # what comes before the first step is over
+    _train_as_a_command(args)  # what comes before the first step is over
     args.sizes.steps = 10**6
     begun.set()
     run_contender("default", args)
+
+
+def _train_as_a_command(args: argparse.Namespace) -> Figures:
+    choose_threads(None, say=lambda line: None)
+    return {"threads": torch.get_num_threads()} | run_contender("default", args)
 
 
 # What computes on the same cores meanwhile: processes.
@@ -169,7 +178,7 @@ def _beside(crowd: list[Callable], args: argparse.Namespace) -> Figures:
             while not begun.wait(timeout=1):
                 if not others[-1].is_alive():
                     raise DogganError("a process that was to compute beside the training has died")
-        return in_own_process(run_contender, "default", args)
+        return in_own_process(_train_as_a_command, args)
     finally:
         for process in others:
             process.kill()

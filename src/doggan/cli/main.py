@@ -23,7 +23,7 @@ from io import TextIOWrapper
 from doggan import __version__
 from doggan.support.errors import DogganError, InputError
 from doggan.support.tables import choose
-from doggan.support.threads import use_threads
+from doggan.support.threads import choose_threads
 
 COMMANDS = {
     "fetch": "download the photos",
@@ -103,8 +103,8 @@ def _fill(parser: ArgumentParser, module_name: str, words: Sequence[str]) -> Non
 
 def _run(args: Namespace) -> int:
     say = (lambda line: None) if args.json else partial(print, flush=True)
-    if threads := getattr(args, "threads", None):
-        use_threads(threads)
+    if "threads" in args:
+        choose_threads(args.threads, say)
     try:
         result, code = args.run(args, say)
     except DogganError as error:

@@ -73,7 +73,7 @@ def add_device(parser: ArgumentParser) -> None:
     add = parser.add_argument
     what = "for whatever is computed by a network (default auto)"
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help=what)
-    what = "the processor's, fewer to share it (default all cores)"
+    what = "the processor's, fewer to share it (default one a core that is free at the start)"
     add("--threads", metavar="N", type=positive, help=what)
 
 

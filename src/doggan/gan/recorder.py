@@ -41,7 +41,7 @@ class Recorder:
         remove_partials(folder)
         self._folder, self._recipe, self._imageset = folder, recipe, imageset
         write_text(folder / RECIPE, recipe_to_toml(recipe))
-        before, precision = _precision_of_run(folder), environment["precision"]
+        before = _environment_of_run(folder) if state.images_seen else {}
         write_json(folder / ENVIRONMENT, environment)
         self.history = History(folder, state.images_seen)
         self._z = latents(SEEDS, recipe.networks.latent)
@@ -53,11 +53,13 @@ class Recorder:
         self._save(state)
         self.draw_course()
         self._bar = ProgressBar(recipe.train.images, deadline)
-        if state.images_seen and before not in (None, precision):
-            self._bar.warn(
-                f"this run was trained in {before} and goes on in {precision}; its bytes are no "
-                "longer those of a run in one precision"
-            )
+        for what in ("precision", "threads"):
+            was, now = before.get(what), environment.get(what)
+            if was not in (None, now):
+                self._bar.warn(
+                    f"this run goes on with {what} {now}, and was begun with {what} {was}: its "
+                    "bytes are no longer those of one that was never cut"
+                )
 
     @property
     def closing_seconds(self) -> float:
@@ -141,9 +143,9 @@ class NoRecorder:
     def close(self) -> None: ...
 
 
-def _precision_of_run(folder: Path) -> str | None:
-    """What the run in `folder` was computed in so far, if its environment.json can be read."""
+def _environment_of_run(folder: Path) -> dict:
+    """What the run in `folder` was computed in and by so far; empty if it cannot be read."""
     try:
-        return json.loads((folder / ENVIRONMENT).read_text("utf-8"))["precision"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        return dict(json.loads((folder / ENVIRONMENT).read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}

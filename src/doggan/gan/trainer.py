@@ -142,14 +142,14 @@ def _train(
                 monitor.check()  # waits for the device, so that its time counts
 
             # Decide whether this was the last step; a save comes before the next chance to.
-            reserve = deadline.elapsed() - started + (1 + at_interval) * recorder.closing_seconds
+            save = at_interval and recorder.may_save(state.seconds + deadline.elapsed() - started)
+            reserve = deadline.elapsed() - started + (1 + save) * recorder.closing_seconds
             if state.images_seen >= options.images:
                 stopped_by = "images"
             elif stop:
                 stopped_by = stop.name
             elif processes.first and deadline.expired(reserve):
                 stopped_by = "time limit"
-            save = at_interval and recorder.may_save(state.seconds + deadline.elapsed() - started)
             stopped_by, done, save = processes.agree(stopped_by, budget(), save)
             state.seconds += deadline.elapsed() - started  # waiting for the others included
 

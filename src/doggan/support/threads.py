@@ -1,10 +1,35 @@
-"""How many threads compute: one a core that this process may use, or as many as were asked for."""
+"""How many threads compute: as many as were asked for, else one a core that is free."""
 
 import os
+import re
 import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
 
 # What PyTorch and NumPy read when they are loaded.
 VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+CORE_TIMES = Path("/proc/stat")  # Linux's: what each core has done since the start, in ticks
+_WATCHED_SECONDS = 0.5  # of some 100 ticks each
+
+
+def choose_threads(asked: int | None, say: Callable[[str], None]) -> None:
+    """Makes this process and those that it starts compute with so many threads.
+
+    Where none are `asked` for, nor by OMP_NUM_THREADS, it is one a core that is free now: threads
+    that must share cores with another program wait for each other most of the time.
+    """
+    if not asked and not _asked_before():
+        cores = available_cores()
+        asked = free_cores()
+        if asked == cores:
+            return
+        say(
+            f"Other programs compute here: {asked} of {cores} cores are free, and get a thread "
+            "each (--threads N chooses)"
+        )
+    if asked:
+        use_threads(asked)
 
 
 def use_threads(count: int) -> None:
@@ -16,12 +41,51 @@ def use_threads(count: int) -> None:
 
 def thread_count() -> int:
     """How many threads a pool of ours gets."""
-    asked = os.environ.get(VARIABLES[0], "")
-    return int(asked) if asked.isdecimal() and int(asked) else available_cores()
+    return _asked_before() or available_cores()
 
 
 def available_cores() -> int:
     """The cores that this process may use, which a container or `taskset` can make fewer."""
+    return len(_own_cores())
+
+
+def free_cores() -> int:
+    """Those of them that are idle, watched for half a second; at least 1.
+
+    All of them where the system does not tell as Linux does.
+    """
+    before = _core_times()
+    time.sleep(_WATCHED_SECONDS)
+    after = _core_times()
+    idle = 0.0
+    for core in _own_cores():
+        ticks = [now - then for now, then in zip(after[core], before[core], strict=True)]
+        idle += ticks[0] / ticks[1] if ticks[1] > 0 else 1
+    return max(1, round(idle))
+
+
+def _asked_before() -> int:
+    """The threads that the environment asks for; 0 for none."""
+    asked = os.environ.get(VARIABLES[0], "")
+    return int(asked) if asked.isdecimal() else 0
+
+
+def _own_cores() -> set[int]:
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
+
+
+def _core_times() -> dict[int, tuple[int, int]]:
+    """Core -> (ticks in which it was idle or waited for a disk, all ticks); zeros if unknown."""
+    times = dict.fromkeys(_own_cores(), (0, 0))
+    try:
+        lines = CORE_TIMES.read_text("ascii").splitlines()
+    except (OSError, ValueError):
+        return times
+    for line in lines:
+        if found := re.fullmatch(r"cpu(\d+) ([\d ]+)", line):
+            # user, nice, system, idle, iowait, irq, softirq, steal; guests are counted in user.
+            ticks = [int(count) for count in found[2].split()[:8]]
+            times[int(found[1])] = (sum(ticks[3:5]), sum(ticks))
+    return times
