@@ -132,8 +132,11 @@ def test_the_rate_is_of_warm_batches_of_the_asked_size(monkeypatch):
             return super().forward(images)
 
     judge = replace(make_judge(), network=Slow())
-    assert measure_rate(judge, side=8) == 32
+    assert measure_rate(judge, side=8, most_images=1000) == 32
     assert judge.network.calls == [16] * 5
+    # To foretell what 20 images take it judges no more than those.
+    assert measure_rate(judge, side=8, most_images=20) == 32
+    assert judge.network.calls == [16] * 8
 
 
 @pytest.mark.parametrize("enough", [7, 40])

@@ -215,6 +215,16 @@ def test_distance_of_eps_counts_as_one():
     assert combine(50.0, 0.0, 0.1) == pytest.approx(50.0 / 1e-15)
 
 
+@pytest.mark.parametrize("count", [2, 5, 24, 25])
+def test_a_factor_of_few_rows_is_that_of_their_covariance(count):
+    rows, reference = make_features(count, 24, 1), make_features(60, 24, 2)
+    statistics = *feature_statistics(rows), *feature_statistics(reference)
+    fid, transport = frechet_distance(*statistics, rows=rows)
+    expected, expected_transport = frechet_distance(*statistics)
+    assert fid == pytest.approx(expected, rel=1e-9)
+    assert np.allclose(transport @ transport.T, expected_transport @ expected_transport.T)
+
+
 def test_two_images_have_a_score_and_an_interval():
     score = score_features(make_features(2, 24, 1), make_features(2, 24, 2), EPS)
     values = (score.fid, score.mifid, *score.fid_interval, *score.mifid_interval)

@@ -20,7 +20,7 @@ def make_images(count, seed):
 @pytest.fixture(autouse=True)
 def slow_judge(monkeypatch):
     """Ten images a second; ten of a kind are enough."""
-    monkeypatch.setattr(module, "measure_rate", lambda judge, side: 10.0)
+    monkeypatch.setattr(module, "measure_rate", lambda judge, side, most_images: 10.0)
     monkeypatch.setattr(module, "FEWEST_IMAGES", 10)
 
 

@@ -3,6 +3,9 @@
 Everything runs in blocks of rows: beside the features it takes a dozen [D, D] matrices of float64.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 from scipy import linalg
 
@@ -15,6 +18,8 @@ _LARGEST_FEATURE = np.float64(1e60)
 # matrix products' does.
 _ROWS = 128
 _COVARIANCE_ROWS = 2048
+
+_Factors = tuple[np.ndarray, np.ndarray]
 
 
 def feature_statistics(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -34,11 +39,17 @@ def feature_statistics(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def frechet_distance(
-    mean1: np.ndarray, covariance1: np.ndarray, mean2: np.ndarray, covariance2: np.ndarray
+    mean1: np.ndarray,
+    covariance1: np.ndarray,
+    mean2: np.ndarray,
+    covariance2: np.ndarray,
+    rows: np.ndarray | None = None,
 ) -> tuple[float, np.ndarray]:
     """Frechet distance of two Gaussians with means [D] and covariances [D, D]; and T [D, rank].
 
     A = T T' is the optimal transport map of the first covariance to the second: A S1 A = S2.
+    `rows` [N, D] are the features that the first mean and covariance are of, if they are at hand:
+    where they are no more than D, a factor of the covariance comes from them at once.
 
     The published code takes the trace of `scipy.linalg.sqrtm(S1 @ S2)`. Here it is the sum of the
     square roots of the eigenvalues of L' S2 L with S1 = L L': the same numbers, since S1 S2 and
@@ -50,10 +61,12 @@ def frechet_distance(
 
     1e-6 I is added to both covariances only where the root is not finite, as published.
     """
-    trace, transport = _root(covariance1, covariance2)
+    few = rows is not None and len(rows) <= len(mean1)
+    factorised = partial(_factor_of_rows, rows, mean1) if few else partial(_factor, covariance1)
+    trace, transport = _root(factorised, covariance2)
     if not np.isfinite(trace):
         offset = _SINGULAR_OFFSET * np.eye(len(mean1))
-        trace, transport = _root(covariance1 + offset, covariance2 + offset)
+        trace, transport = _root(partial(_factor, covariance1 + offset), covariance2 + offset)
     shift = mean1 - mean2
     fid = shift @ shift + np.trace(covariance1) + np.trace(covariance2) - 2 * trace
     if not np.isfinite(fid):
@@ -63,24 +76,25 @@ def frechet_distance(
     return float(fid), transport
 
 
-def _root(first: np.ndarray, second: np.ndarray) -> tuple[float, np.ndarray]:
-    """tr((S1 S2)^(1/2)) of two covariances, NaN where LAPACK does not get there; and T [D, rank].
+def _root(factorised: Callable[[], _Factors], second: np.ndarray) -> tuple[float, np.ndarray]:
+    """tr((S1 S2)^(1/2)) of two covariances, the first of them factorised; and T [D, rank].
 
-    A = T T' is the optimal transport map: A S1 A = S2, on the span of S1 where S1 is singular.
-    With L' S2 L = U diag(w) U', it is (L^-1)' U diag(w^(1/2)) U' L^-1.
+    The trace is NaN where LAPACK does not get there. A = T T' is the optimal transport map:
+    A S1 A = S2, on the span of S1 where S1 is singular. With S1 = L L' and L' S2 L = U diag(w) U',
+    T is (L^-1)' U diag(w^(1/4)).
     """
     try:
-        factor, inverse = _factor(first)
+        factor, inverse = factorised()
         with np.errstate(invalid="ignore", over="ignore"):
             values, vectors = np.linalg.eigh(factor.T @ second @ factor)
     except np.linalg.LinAlgError:
-        return np.nan, np.empty((len(first), 0))
+        return np.nan, np.empty((len(second), 0))
     roots = np.sqrt(values.clip(min=0))
     vectors *= np.sqrt(roots)
     return float(roots.sum()), inverse @ vectors
 
 
-def _factor(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _factor(covariance: np.ndarray) -> _Factors:
     """L [D, rank] with L L' = `covariance`, and its inverse, transposed: [D, rank]."""
     try:
         factor = np.linalg.cholesky(covariance)
@@ -88,9 +102,20 @@ def _factor(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return factor, inverse.T
     except np.linalg.LinAlgError:
         values, vectors = np.linalg.eigh(covariance)
-        kept = values > values[-1] * len(values) * np.finfo(np.float64).eps
-        roots = np.sqrt(values[kept])
-        return vectors[:, kept] * roots, vectors[:, kept] / roots
+        return _of_eigenvectors(values, vectors)
+
+
+def _factor_of_rows(rows: np.ndarray, mean: np.ndarray) -> _Factors:
+    """The same of the covariance of rows [N, D], by N^2 D operations and not D^3."""
+    _, values, vectors = np.linalg.svd(rows - mean, full_matrices=False)
+    return _of_eigenvectors(values**2 / (len(rows) - 1), vectors.T)
+
+
+def _of_eigenvectors(values: np.ndarray, vectors: np.ndarray) -> _Factors:
+    """L and its inverse, without what is rounding alone."""
+    kept = values > values.max() * len(vectors) * np.finfo(np.float64).eps
+    roots = np.sqrt(values[kept])
+    return vectors[:, kept] * roots, vectors[:, kept] / roots
 
 
 def check_features(features: np.ndarray, what: str) -> np.ndarray:

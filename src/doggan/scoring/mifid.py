@@ -60,7 +60,9 @@ def score_features(generated: np.ndarray, reference: np.ndarray, eps: float) -> 
     distance = float(np.nanmean(distances))
     mean, covariance = feature_statistics(generated)
     reference_mean, reference_covariance = feature_statistics(reference)
-    fid, transport = frechet_distance(mean, covariance, reference_mean, reference_covariance)
+    fid, transport = frechet_distance(
+        mean, covariance, reference_mean, reference_covariance, rows=generated
+    )
     influence = mifid_influence = fid_influence(generated, mean, reference_mean, transport)
     if is_penalised(distance, eps):
         mifid_influence = ratio_influence(

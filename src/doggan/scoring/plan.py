@@ -78,9 +78,9 @@ def plan_scoring(
     if len(reference) < 2:
         raise NoScoreError("a score needs 2 reference images or more")
     features = reference.kept_features(judge)
-    rate = measure_rate(judge, side=SIDE_PX)
-    seconds_an_image = 1 / rate
     to_extract = len(reference) if features is None else 0
+    rate = measure_rate(judge, side=SIDE_PX, most_images=to_extract + count)
+    seconds_an_image = 1 / rate
     fit = max(0.0, SCORING_SHARE * deadline.remaining() * rate / MARGIN)
     parts = _share_out(int(min(fit, to_extract + count)), to_extract, count)
     fewest = min(FEWEST_IMAGES, to_extract), min(FEWEST_IMAGES, count)
