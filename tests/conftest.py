@@ -217,6 +217,18 @@ def encode(image: Image.Image, format: str, **options: object) -> bytes:
     return stream.getvalue()
 
 
+def without_modules(names: list[str]) -> str:
+    """A sitecustomize.py by which a new Python finds none of these modules."""
+    return (
+        "import sys\n"
+        "class Blocker:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.partition('.')[0] in {names}:\n"
+        "            raise ImportError(f'{name} is blocked')\n"
+        "sys.meta_path.insert(0, Blocker())\n"
+    )
+
+
 def write(path: Path, data: bytes) -> Path:
     """Writes a file, folders included."""
     path.parent.mkdir(parents=True, exist_ok=True)

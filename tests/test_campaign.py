@@ -24,7 +24,7 @@ def test_three_kills_tear_nothing_and_change_nothing(tmp_path, capsys):
 @pytest.mark.slow
 def test_two_limits_leave_what_they_should(tmp_path, capsys):
     # How late they are is for the campaign itself: a test may run on a busy machine.
-    limits = ["--count", "2", "--shortest", "12", "--longest", "15", "--zip-count", "50"]
+    limits = ["--count", "2", "--shortest", "8", "--longest", "10", "--zip-count", "50"]
     campaign.main(["deadline", *limits, "--work", str(tmp_path / "w"), "--json"])
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (result["limits"], result["failures"]) == (2, [])

@@ -1,16 +1,32 @@
 """What only a GPU can show; skipped where there is none."""
 
+import numpy as np
 import pytest
 import torch
 
 from conftest import in_each_precision, saved_tensors
+from doggan.data.imageset import FORMAT_VERSION, MANIFEST, hash_images, open_imageset
 from doggan.gan.history import read_history
 from doggan.gan.trainer import train
 from doggan.recipe import with_value
+from doggan.support.files import write_json
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="PyTorch finds no CUDA GPU here"
 )
+
+
+@pytest.fixture
+def tiny_set(tmp_path):
+    """Noise, written without what building takes: a GPU's machine may lack albumentations."""
+    folder = tmp_path / "set"
+    folder.mkdir()
+    images = np.random.default_rng(0).integers(0, 256, (12, 64, 64, 3), np.uint8)
+    np.save(folder / "images.npy", images)
+    np.save(folder / "labels.npy", np.zeros(len(images), np.int64))
+    content = {"format": FORMAT_VERSION, "images_sha256": hash_images(images)}
+    write_json(folder / MANIFEST, content | {"label_names": ["noise"], "crop": "full"})
+    return open_imageset(folder)
 
 
 @in_each_precision

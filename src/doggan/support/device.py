@@ -94,6 +94,12 @@ def describe_processor() -> str:
 
 
 def cpu_multiplies_bf16() -> bool:
-    """Whether this processor multiplies bf16 in hardware, by AVX-512 or AMX."""
+    """Whether this processor multiplies bf16 in hardware, by AVX-512 or AMX, and may.
+
+    ATEN_CPU_CAPABILITY=avx2 and ONEDNN_MAX_CPU_ISA=AVX2 together make PyTorch compute as on a
+    processor that has neither.
+    """
+    if not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
+        return False
     checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, check, lambda: False)() for check in checks)
