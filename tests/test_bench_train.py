@@ -50,6 +50,7 @@ def test_convolutions_and_scaling_are_measured(capsys, monkeypatch):
 def test_the_default_recipe_is_measured_on_a_busy_machine(capsys, monkeypatch):
     crowds = {"alone": [], "beside_a_training": bench_train.CROWDS["beside_a_training"]}
     monkeypatch.setattr(bench_train, "CROWDS", crowds)
+    monkeypatch.setattr(bench_train, "SIZES", bench_train.SIZES | {"photos": (None, 8)})
     found = results(capsys, "--only", "busy")
     alone, beside = (found[f"{name}_images_per_second"] for name in crowds)
     assert found["beside_a_training_over_alone_ratio"] == pytest.approx(beside / alone)

@@ -449,7 +449,7 @@ def test_training_learns_the_colour_of_each_label(tmp_path, architecture, norm):
         f"networks.discriminator_norm={norm}",
         "train.loss=hinge",
         "train.beta1=0",
-        "train.images=8000",
+        "train.images=4000",
     )
     train(imageset, tmp_path / "run", recipe)
     generator, _ = load_generator(tmp_path / "run", "cpu")

@@ -95,7 +95,7 @@ def test_a_second_run_finds_the_references_features(photos, tmp_path, tiny_recip
 
 
 def test_training_leaves_time_for_what_follows(photos, tmp_path, monkeypatch):
-    limit, kept, real = Deadline(15), [], pipeline.train
+    limit, kept, real = Deadline(8), [], pipeline.train
 
     def train(*arguments, deadline, **options):
         kept.append(limit.remaining() - deadline.remaining())

@@ -19,7 +19,7 @@ QUICKSTART = Path(__file__).parents[1] / "tools" / "quickstart"
 @pytest.mark.skipif(os.name != "posix", reason="the script is for a POSIX shell")
 def test_the_quickstart_goes_from_nothing_to_a_scored_zip(tmp_path):
     folder = tmp_path / "demo"
-    options = ("--out", folder, "--photos", 60, "--count", 120, "--time-limit", "45s")
+    options = ("--out", folder, "--photos", 60, "--count", 120, "--time-limit", "40s")
     ran = run([QUICKSTART, *options, "--judge", "efficientnet-lite0"])
     assert ran.returncode == 0, ran.stderr
     assert check_submission(folder / ZIP, count=120).valid

@@ -110,6 +110,7 @@ def test_under_a_time_limit_rates_fall_with_the_clock(tiny_set, annealed, tmp_pa
     """A clock that ticks at each look: the run ends by time, and its rates have fallen."""
     ticks = iter(range(10**6))
     recipe = with_value(annealed, "train.images", 10**6)
+    recipe = with_value(recipe, "train.interval_images", 10**5)
     result = train(tiny_set, tmp_path, recipe, deadline=Deadline(400, lambda: next(ticks)))
     assert result.stopped_by == "time limit"
     assert read_history(tmp_path)[-1]["images"] == result.images < 10**5

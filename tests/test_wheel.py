@@ -78,7 +78,7 @@ def test_the_wheel_holds_every_file_of_the_package(wheel):
 
 @pytest.mark.slow
 def test_the_installed_commands_go_from_nothing_to_a_report(doggan):
-    arguments = ("--photos", 20, "--count", 20, "--time-limit", "30s")
+    arguments = ("--photos", 20, "--count", 20, "--time-limit", "20s")
     ran = doggan("demo", "--out", "demo", *arguments, "--judge", "efficientnet-lite0")
     assert ran.returncode == 0, ran.stderr
     assert check_submission(doggan.folder / "demo" / "images.zip", count=20).valid
