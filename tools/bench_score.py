@@ -23,7 +23,7 @@ import torch
 from bench import Figures, make_parser, run_parts, seconds_of, side_by_side
 from bench_mathematics import measure_mathematics
 from doggan.scoring.features import extract_features
-from doggan.scoring.judges.judge import Judge, load_judge
+from doggan.scoring.judges.judge import DTYPES, Judge, load_judge
 from doggan.scoring.mifid import score_features
 from doggan.scoring.reference import Reference
 from doggan.scoring.score import score_images
@@ -114,10 +114,10 @@ def measure_precision(args: argparse.Namespace) -> Figures:
 
 
 def measure_efficientnet(args: argparse.Namespace) -> Figures:
-    """Features of the same images by the stock network and here, both in bf16."""
+    """Features of the same images by the stock network and here, both in what `auto` chooses."""
     images = draw_images(args.sizes.efficientnet, SIDE, SIDE, seed=1)
-    judge = load_judge("efficientnet-lite0", device="cpu", precision="bf16")
-    stock = StockEfficientNet().bfloat16()
+    judge = load_judge("efficientnet-lite0", device="cpu", precision="auto")
+    stock = StockEfficientNet().to(DTYPES[judge.precision])
     seconds, features = _time_extractions(
         {"stock": stock, "doggan": judge}, images, args.sizes.repeats
     )

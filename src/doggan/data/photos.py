@@ -72,7 +72,9 @@ def decode_photo(data: bytes) -> tuple[Image.Image, int]:
             if photo.width * photo.height > MAX_PHOTO_PIXELS:
                 raise UnreadableFileError(f"{photo.width}x{photo.height} pixels are too many")
             orientation = photo.getexif().get(ExifTags.Base.Orientation, 1)
-            return _to_rgb(ImageOps.exif_transpose(photo)), orientation
+            photo.load()  # it outlives its file
+            upright = photo if orientation == 1 else ImageOps.exif_transpose(photo)
+            return _to_rgb(upright), orientation
     # Pillow's decoders raise far more than OSError on damaged files.
     except Exception as error:
         raise UnreadableFileError(str(error)) from error
@@ -121,10 +123,12 @@ def usable_box(box: Box | None, size: Size, recipe: DataRecipe) -> Box:
 
 def cut(photo: Image.Image, windows: Iterable[Window], side: int) -> np.ndarray:
     """Cuts the windows out of an RGB photo: [windows, side, side, 3] uint8."""
-    import albumentations as A  # late: those who only read what was built can do without it
+    # Late: those who only read what was built can do without it. The function, since to make a
+    # transform of each window takes longer than to decode a small photo.
+    from albumentations.augmentations.crops.functional import crop
 
     pixels = np.asarray(photo)  # [H, W, 3] uint8
-    return squash((A.Crop(*window)(image=pixels)["image"] for window in windows), side)
+    return squash((crop(pixels, *window) for window in windows), side)
 
 
 def squash(images: Iterable[np.ndarray], side: int) -> np.ndarray:
@@ -143,7 +147,7 @@ def _to_rgb(photo: Image.Image) -> Image.Image:
         layer = photo.convert("RGBA")
         white = Image.new("RGBA", layer.size, "white")
         photo = Image.alpha_composite(white, layer)
-    return photo.convert("RGB")
+    return photo if photo.mode == "RGB" else photo.convert("RGB")
 
 
 def _turn(box: Box, frame: Size, orientation: int) -> Box:
