@@ -59,15 +59,15 @@ def test_features_are_those_of_each_image(judge, images, batch_size):
 
 
 def test_no_batch_is_empty_and_none_too_large(judge, images):
-    extract_features(images, judge, batch_size=5)
-    assert judge.network.calls == [5, 5]
-    extract_features(images, judge, batch_size=4)
-    assert judge.network.calls[2:] == [4, 4, 2]
+    extract_features(images, judge, batch_size=6)
+    assert judge.network.calls == [4, 2, 4]  # and four at a time within each
+    extract_features(images, judge, batch_size=3)
+    assert judge.network.calls[3:] == [3, 3, 3, 1]
 
 
 def test_the_judges_own_batch_size_is_the_default(judge):
     extract_features(np.zeros((40, 2, 2, 3), np.uint8), judge)
-    assert judge.network.calls == [16, 16, 8]
+    assert judge.network.calls == [4] * 10
 
 
 def test_memory_maps_are_read_in_batches(judge, images, tmp_path):
@@ -120,23 +120,23 @@ def test_other_images_are_refused(judge, bad, found):
 
 
 def test_the_rate_is_of_warm_batches_of_the_asked_size(monkeypatch):
-    """The first batch takes 10 s on this clock, every other one 0.5 s."""
+    """The first images take 10 s on this clock, every batch of 32 after them 1 s."""
     now = [0.0]
     monkeypatch.setattr(features.time, "perf_counter", lambda: now[0])
 
     class Slow(MeanColour):
         def forward(self, images):
-            assert images.shape == (16, 8, 8, 3)
+            assert images.shape == (4, 8, 8, 3)
             assert images.dtype == torch.uint8
-            now[0] += 0.5 if self.calls else 10
+            now[0] += 0.125 if self.calls else 10
             return super().forward(images)
 
     judge = replace(make_judge(), network=Slow())
     assert measure_rate(judge, side=8, most_images=1000) == 32
-    assert judge.network.calls == [16] * 5
+    assert judge.network.calls == [4] * 24
     # To foretell what 20 images take it judges no more than those.
     assert measure_rate(judge, side=8, most_images=20) == 32
-    assert judge.network.calls == [16] * 8
+    assert judge.network.calls == [4] * 40
 
 
 @pytest.mark.parametrize("enough", [7, 40])

@@ -6,6 +6,8 @@ import math
 import os
 import signal
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -294,6 +296,27 @@ def test_threads_are_chosen_aloud_by_what_is_free(monkeypatch, threads_as_before
     assert "2 of 4 cores are free" in lines.pop()
     threads.choose_threads(3, lines.append)
     assert (threads.thread_count(), lines) == (3, [])
+
+
+def test_each_thread_of_a_map_computes_for_itself(threads_as_before):
+    threads.use_threads(3)
+
+    def look(item):
+        return item, threading.get_ident(), torch.get_num_threads()
+
+    found = list(threads.map_on_threads(look, range(50)))
+    assert [item for item, *_ in found] == list(range(50))
+    assert {count for *_, count in found} == {1}
+    assert threading.get_ident() not in {ident for _, ident, _ in found}
+    assert torch.get_num_threads() == 3
+    with ThreadPoolExecutor(1) as other:  # a thread that comes later has as many as before
+        assert other.submit(torch.get_num_threads).result() == 3
+
+
+def test_one_thread_maps_by_itself(threads_as_before):
+    threads.use_threads(1)
+    (ident,) = threads.map_on_threads(lambda item: threading.get_ident(), [0])
+    assert ident == threading.get_ident()
 
 
 def test_a_command_computes_with_as_many_threads_as_it_is_told(

@@ -4,8 +4,15 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
+from threading import Barrier
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 # What PyTorch and NumPy read when they are loaded.
 VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -42,6 +49,35 @@ def use_threads(count: int) -> None:
 def thread_count() -> int:
     """How many threads a pool of ours gets."""
     return _asked_before() or available_cores()
+
+
+def map_on_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterable[R]:
+    """`function` of each item, in order, by as many threads as PyTorch has, each one for itself.
+
+    What PyTorch computes in one of these is not shared out among others.
+    """
+    import torch
+
+    count = torch.get_num_threads()
+    return map(function, items) if count == 1 else _own_threads(count).map(function, items)
+
+
+@cache
+def _own_threads(count: int) -> ThreadPoolExecutor:
+    """So many threads in which PyTorch has one thread, as against those of other threads."""
+    import torch
+
+    all_here = Barrier(count)
+
+    def start(_: int) -> None:
+        torch.get_num_threads()  # a thread's first look sets its count
+        torch.set_num_threads(1)
+        all_here.wait()  # so that none of them starts twice
+
+    pool = ThreadPoolExecutor(count)
+    list(pool.map(start, range(count)))
+    torch.set_num_threads(count)  # what is not of a thread alone is as before
+    return pool
 
 
 def available_cores() -> int:
