@@ -98,15 +98,15 @@ def test_with_time_to_spare_the_score_is_that_of_all_images(reference):
 
 
 def test_when_time_runs_out_what_was_judged_is_scored_and_the_card_says_so(reference):
-    judge, images = make_judge(), make_images(64, 1)
+    judge, images = make_judge(), make_images(128, 1)
     reference.features(judge)
     card = make_plan(reference, judge).score(images, ticking(3.5))  # two batches
-    assert (card.generated_images, card.reference_images) == (32, 40)
+    assert (card.generated_images, card.reference_images) == (64, 40)
     assert card.notice.startswith(
-        "scored in short, by 32 of 64 images against 40 of 40: FID of fewer images is biased "
+        "scored in short, by 64 of 128 images against 40 of 40: FID of fewer images is biased "
         "upwards; `doggan score` makes the full one; "
     )
-    kept = [index for index in range(64) if index // 16 in (0, 2)]
+    kept = [index for index in range(128) if index // 32 in (0, 2)]
     assert card.fid == pytest.approx(score_images(images[kept], reference, judge).fid, rel=1e-9)
 
 
