@@ -293,7 +293,7 @@ def test_threads_are_chosen_aloud_by_what_is_free(monkeypatch, threads_as_before
     monkeypatch.delenv("OMP_NUM_THREADS")
     threads.choose_threads(None, lines.append)
     assert (threads.thread_count(), torch.get_num_threads()) == (2, 2)
-    assert "2 of 4 cores are free" in lines.pop()
+    assert "2 of 4 threads are used" in lines.pop()
     threads.choose_threads(3, lines.append)
     assert (threads.thread_count(), lines) == (3, [])
 

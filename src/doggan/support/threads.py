@@ -32,8 +32,8 @@ def choose_threads(asked: int | None, say: Callable[[str], None]) -> None:
         if asked == cores:
             return
         say(
-            f"Other programs compute here: {asked} of {cores} cores are free, and get a thread "
-            "each (--threads N chooses)"
+            f"Other programs keep cores busy here: {asked} of {cores} threads are used "
+            "(--threads N chooses)"
         )
     if asked:
         use_threads(asked)
