@@ -17,7 +17,7 @@ R = TypeVar("R")
 # What PyTorch and NumPy read when they are loaded.
 VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 CORE_TIMES = Path("/proc/stat")  # Linux's: what each core has done since the start, in ticks
-_WATCHED_SECONDS = 0.5  # of some 100 ticks each
+_WATCHED_SECONDS = 0.5  # some 50 ticks
 
 
 def choose_threads(asked: int | None, say: Callable[[str], None]) -> None:
@@ -64,7 +64,7 @@ def map_on_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterable[R
 
 @cache
 def _own_threads(count: int) -> ThreadPoolExecutor:
-    """So many threads in which PyTorch has one thread, as against those of other threads."""
+    """So many threads, in each of which PyTorch computes with that one alone."""
     import torch
 
     all_here = Barrier(count)

@@ -70,7 +70,7 @@ class Judge:
             return self._features(images)
 
     def _features(self, images: torch.Tensor) -> np.ndarray:
-        with torch.inference_mode():  # which is of a thread, as threads are of a pool
+        with torch.inference_mode():  # which holds for the thread that enters it
             return self.network(images.to(self.device)).cpu().numpy()
 
 
