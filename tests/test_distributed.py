@@ -78,7 +78,6 @@ def _arrive(folder):
 # since each process picks among its own share; and relativistic losses, where the gradient of D's
 # last bias is nothing but rounding, by which Adam moves it.
 REGULARISED = {
-    "train.one_pass": True,
     "networks.discriminator_norm": "spectral",
     "train.gradient_penalty": 0.1,
     "train.gradient_penalty_interval": 3,
@@ -93,6 +92,7 @@ REGULARISED = {
     [
         pytest.param({}, id="plain"),
         pytest.param(REGULARISED, id="regularised", marks=pytest.mark.slow),
+        pytest.param(REGULARISED | {"train.one_pass": True}, id="one_pass", marks=pytest.mark.slow),
     ],
 )
 def test_two_processes_take_the_steps_of_one(tiny_set, tiny_recipe, tmp_path, monkeypatch, values):

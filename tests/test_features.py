@@ -65,9 +65,14 @@ def test_no_batch_is_empty_and_none_too_large(judge, images):
     assert judge.network.calls[3:] == [3, 3, 3, 1]
 
 
-def test_the_judges_own_batch_size_is_the_default(judge):
-    extract_features(np.zeros((40, 2, 2, 3), np.uint8), judge)
-    assert judge.network.calls == [4] * 10
+def test_the_judges_own_batch_size_is_the_default(judge, monkeypatch):
+    sizes, real = [], Judge.features
+    monkeypatch.setattr(
+        Judge, "features", lambda self, images: sizes.append(len(images)) or real(self, images)
+    )
+    extract_features(np.zeros((70, 2, 2, 3), np.uint8), judge)
+    assert sizes == [32, 32, 6]
+    assert judge.network.calls == [4] * 17 + [2]
 
 
 def test_memory_maps_are_read_in_batches(judge, images, tmp_path):
