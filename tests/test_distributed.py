@@ -1,10 +1,13 @@
 """Training on several processes: the same course as on one, one end for all, nothing lost."""
 
 import multiprocessing
+import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +17,7 @@ from torch import nn
 
 from doggan.gan import state as state_module
 from doggan.gan import trainer
-from doggan.gan.distributed import REASONS, Processes, check_batch
+from doggan.gan.distributed import REASONS, Processes, check_batch, launch
 from doggan.gan.history import read_history
 from doggan.gan.networks import make_networks
 from doggan.gan.state import load_checkpoint, new_state
@@ -154,6 +157,22 @@ def test_a_killed_process_ends_the_run_and_the_last_checkpoint_stays(
     assert state.images_seen >= 32
 
 
+def say_hello(folder):
+    (folder / f"rank-{os.environ['RANK']}").write_text(os.environ["MASTER_ADDR"])
+
+
+def test_processes_start_where_no_name_can_be_looked_up_and_give_the_signals_back(
+    tmp_path, monkeypatch
+):
+    for name in ("getfqdn", "gethostname"):
+        monkeypatch.setattr(socket, name, lambda *arguments: "no-such-host.invalid")
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+    before = [signal.getsignal(number) for number in numbers]
+    assert launch(2, say_hello, tmp_path) == ""
+    assert [signal.getsignal(number) for number in numbers] == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["rank-0", "rank-1"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_torchrun_ends_all_processes_cleanly(tiny_set, tmp_path, number):
@@ -214,6 +233,23 @@ def test_a_batch_that_cannot_be_shared_out_is_refused_before_anything_is_started
         train(tiny_set, tmp_path / "run", recipe, processes=2)
     assert not (tmp_path / "run").exists()
     check_batch(4, 2)
+
+
+def wait_for_ever(*arguments):
+    time.sleep(600)
+
+
+def test_a_signal_before_the_first_step_is_a_clean_stop(
+    tiny_set, tiny_recipe, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(trainer, "_train_launched", wait_for_ever)
+    timer = threading.Timer(8.0, signal.raise_signal, [signal.SIGTERM])
+    timer.start()
+    try:
+        result = train(tiny_set, tmp_path / "run", tiny_recipe, processes=2)
+    finally:
+        timer.cancel()
+    assert (result.images, result.stopped_by) == (0, "SIGTERM")
 
 
 def test_the_deadline_ends_two_processes_together(tiny_set, tiny_recipe, tmp_path):

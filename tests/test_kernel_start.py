@@ -13,6 +13,7 @@ import pytest
 
 from conftest import LOUD, TINY, make_photos, without_modules, write
 from doggan import pipeline, submission
+from doggan.gan.run_folder import NO_TENSORBOARD
 from doggan.gan.trainer import train
 from doggan.kaggle.bundle import write_bundle
 from doggan.kaggle.inside import start
@@ -39,6 +40,7 @@ def kernel(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
     monkeypatch.setattr(start.tempfile, "tempdir", str(tmp_path / "scratch"))
     monkeypatch.delenv("KAGGLE_KERNEL_RUN_TYPE", raising=False)
+    monkeypatch.setenv(NO_TENSORBOARD, "")  # which the script sets
     previous = signal.getsignal(signal.SIGTERM)
     yield tmp_path
     signal.signal(signal.SIGTERM, previous)

@@ -5,9 +5,12 @@ DistributedDataParallel averages their gradients: NCCL between GPUs, gloo betwee
 """
 
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 from torch import distributed, nn
@@ -17,6 +20,9 @@ from doggan.support.errors import DogganError, InputError
 
 # Why a training stops, in the words of its history; "" while it does not.
 REASONS = ("", "images", "time limit", "SIGINT", "SIGTERM")
+STALLED = timedelta(minutes=5)  # after so long without an answer another process counts as lost
+# The signals that PyTorch's launcher takes for itself, and does not give back.
+_LAUNCHERS_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +82,10 @@ def join_processes(device: torch.device) -> Iterator[tuple[Processes, torch.devi
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    distributed.init_process_group(backend, timeout=STALLED)
     try:
-        agreement = distributed.new_group(backend="gloo")
+        agreement = distributed.new_group(backend="gloo", timeout=STALLED)
         yield Processes(rank=distributed.get_rank(), count=count, agreement=agreement), device
     finally:
         distributed.destroy_process_group()
@@ -89,11 +96,12 @@ def started_by_torchrun() -> bool:
     return "WORLD_SIZE" in os.environ
 
 
-def launch(count: int, function: Callable[..., None], *arguments: object) -> None:
+def launch(count: int, function: Callable[..., None], *arguments: object) -> str:
     """Runs `function(*arguments)` in `count` new processes and waits for them.
 
-    A process that dies ends all of them: DogganError says which, and how. SIGINT and SIGTERM are
-    passed on to the processes, which are given 30 s to end cleanly.
+    Returns the name of the signal that ended them, "" where none did: SIGINT and SIGTERM are passed
+    on to the processes, which are given 30 s to end cleanly. A process that dies ends all of them:
+    DogganError says which, and how.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -109,11 +117,14 @@ def launch(count: int, function: Callable[..., None], *arguments: object) -> Non
         max_restarts=0,
         start_method="spawn",
         monitor_interval=0.2,
+        local_addr="127.0.0.1",  # it would look its own name up, which a kernel cannot
     )
     try:
-        elastic_launch(config, _in_own_session)(function, *arguments)
-    except SignalException:
-        pass  # the processes have had it too, and have said so in what they left
+        with _handlers_kept():
+            elastic_launch(config, _in_own_session)(function, *arguments)
+        return ""
+    except SignalException as stopped:
+        return signal.Signals(stopped.sigval).name
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         words = failure.message
@@ -122,6 +133,20 @@ def launch(count: int, function: Callable[..., None], *arguments: object) -> Non
             f"training process {rank} of {count} ended ({words.splitlines()[0]}); the last "
             "checkpoint is kept, and --resume goes on from it"
         ) from error
+
+
+@contextmanager
+def _handlers_kept() -> Iterator[None]:
+    """Puts the handlers of the launcher's signals back; only the main thread can have others."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handlers = {number: signal.getsignal(number) for number in _LAUNCHERS_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
 def _in_own_session(function: Callable[..., None], *arguments: object) -> None:

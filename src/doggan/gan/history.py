@@ -1,14 +1,18 @@
 """What a run has measured, interval by interval: stats.jsonl, TensorBoard's events, curves.png."""
 
 import json
+import os
+import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
 
-from doggan.gan.run_folder import RECIPE, STATS, TENSORBOARD
+from doggan.gan.run_folder import NO_TENSORBOARD, RECIPE, STATS, TENSORBOARD
 from doggan.support.errors import InputError
 from doggan.support.files import atomic_path, write_text
 
@@ -59,12 +63,7 @@ class History:
         """Continues the file in `folder`, up to the rows that a checkpoint at `images_seen` has."""
         self._path = folder / STATS
         self.rows = [row for row in read_history(folder) if row["images"] <= images_seen]
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            self._events = None
-        else:
-            self._events = SummaryWriter(str(folder / TENSORBOARD), purge_step=images_seen + 1)
+        self._events = _open_events(folder / TENSORBOARD, images_seen + 1)
 
     def append(self, row: dict, grid: np.ndarray) -> None:
         """Adds a row, which holds `images` and whatever else was measured, and a grid
@@ -82,6 +81,24 @@ class History:
         """Ends TensorBoard's file."""
         if self._events:
             self._events.close()
+
+
+def _open_events(folder: Path, step: int) -> object | None:
+    """TensorBoard's writer from `step` on; None where there is none, or NO_TENSORBOARD is set."""
+    if os.environ.get(NO_TENSORBOARD):
+        return None
+    # TensorBoard takes in TensorFlow where that is installed, which costs ten seconds and can fail.
+    # A module of this name is how TensorBoard itself is built without.
+    sys.modules.setdefault("tensorboard.compat.notf", ModuleType("tensorboard.compat.notf"))
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+
+        return SummaryWriter(str(folder), purge_step=step)
+    except ImportError:
+        return None
+    except Exception as error:  # whatever it is, a training does without
+        warnings.warn(f"no events for TensorBoard are written: {error!r}", stacklevel=2)
+        return None
 
 
 def read_history(folder: Path) -> list[dict]:

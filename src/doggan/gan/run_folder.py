@@ -11,6 +11,7 @@ RECIPE = "recipe.toml"
 ENVIRONMENT = "environment.json"
 STATS = "stats.jsonl"
 TENSORBOARD = "tensorboard"
+NO_TENSORBOARD = "DOGGAN_NO_TENSORBOARD"  # a variable: where it is set there are no such events
 GRIDS = "grids"  # a picture an interval, named by the images seen
 PROGRESS = "progress.gif"
 CURVES = "curves.png"

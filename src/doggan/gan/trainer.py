@@ -64,10 +64,14 @@ def train(
         return _train(imageset, folder, recipe, place, deadline, resume)
     check_batch(recipe.train.batch_size, processes)
     check_run_folder(folder, resume)
-    launch(processes, _train_launched, imageset.folder, folder, recipe, place, deadline, resume)
-    end = read_history(folder)[-1]
+    arguments = (imageset.folder, folder, recipe, place, deadline, resume)
+    stopped_by = launch(processes, _train_launched, *arguments)
+    # A signal may come before the first of them has taken a step.
+    end = [{"images": 0, "seconds": 0.0}, *read_history(folder)][-1]
     return TrainingResult(
-        images=end["images"], seconds=end["seconds"], stopped_by=end["stopped_by"]
+        images=end["images"],
+        seconds=end["seconds"],
+        stopped_by=stopped_by or end["stopped_by"],
     )
 
 

@@ -13,7 +13,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 
 import doggan
-from doggan.gan.run_folder import GRID, SCORECARD, STATS, ZIP
+from doggan.gan.run_folder import GRID, NO_TENSORBOARD, SCORECARD, STATS, ZIP
 from doggan.kaggle.inside.inputs import find_file, find_photos, input_roots
 from doggan.kaggle.inside.log import Log
 from doggan.recipe import load_recipe, recipe_to_toml, with_value
@@ -58,6 +58,7 @@ def run_kernel(settings: Settings) -> int:
     if threading.current_thread() is threading.main_thread():
         # SIGTERM does as SIGINT does, so that what is temporary is removed, and the log is kept.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+    os.environ[NO_TENSORBOARD] = "1"  # nobody sees its events there
     with tempfile.TemporaryDirectory(prefix="doggan-run-", ignore_cleanup_errors=True) as scratch:
         folder, log = Path(scratch) / "run", Log(Path(scratch) / LOG)
         with log.instead_of_stderr():

@@ -1,11 +1,13 @@
 """The judge `inception`: Kaggle's, with the weights that FID is computed with everywhere."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from doggan.scoring.judges.inception_network import DIMENSIONS, RESIZE, InceptionPool3
+from doggan.scoring.judges.inception_graph import is_graph, read_graph_weights
+from doggan.scoring.judges.inception_network import DIMENSIONS, RESIZE, InceptionPool3, layer_names
 from doggan.scoring.judges.judge import DTYPES, Judge, default_cache
 from doggan.support.download import download
 from doggan.support.errors import InputError
@@ -38,6 +40,9 @@ OFFICIAL_WEIGHTS = WeightsFile(
     size=95_628_359,
     sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
 )
+# The graph that those weights were taken from: its length in bytes and its MD5, by which OpenAI's
+# evaluation of guided diffusion, which uses it too, is reproduced. No SHA-256 of it is published.
+OFFICIAL_GRAPH = (95_673_916, "e6bb154e85f5d4331c22abcddb5dcf31")
 
 
 def find_weights(own: Path | None = None) -> Path:
@@ -75,8 +80,8 @@ def load(weights: Path, *, device: str | torch.device, precision: str, missing: 
     except (InputError, OSError) as error:
         raise InputError(f"{weights}: {error}") from error
     precision = "fp32" if precision == "auto" else precision
-    notices = []
-    if sha256 != OFFICIAL_WEIGHTS.sha256:
+    notices, official = [], sha256 == OFFICIAL_WEIGHTS.sha256 or _is_official_graph(weights)
+    if not official:
         notices.append(
             f"THIS SCORE COMPARES WITH NOTHING: {weights} are not the published Inception weights "
             f"(sha256 {sha256[:8]}..., expected {OFFICIAL_WEIGHTS.sha256[:8]}...)"
@@ -89,7 +94,7 @@ def load(weights: Path, *, device: str | torch.device, precision: str, missing: 
         dimensions=DIMENSIONS,
         weights_sha256=sha256,
         resize=RESIZE,
-        comparable_with_kaggle=sha256 == OFFICIAL_WEIGHTS.sha256,
+        comparable_with_kaggle=official,
         notice="; ".join(notices),
         precision=precision,
         device=str(device),
@@ -97,11 +102,21 @@ def load(weights: Path, *, device: str | torch.device, precision: str, missing: 
     )
 
 
-def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Reads a state dict without running anything in it.
+def _is_official_graph(path: Path) -> bool:
+    size, md5 = OFFICIAL_GRAPH
+    if path.stat().st_size != size:
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest() == md5
 
-    Raises InputError where the file is not one, whole and made of tensors alone.
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Reads a state dict, or the organisers' graph as one, without running anything in it.
+
+    Raises InputError where the file is neither, or is not whole and made of tensors alone.
     """
+    if is_graph(path):
+        return read_graph_weights(path, layer_names())
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     # A torn or foreign file fails in whatever part of the unpickler meets it.

@@ -1,0 +1,155 @@
+"""The organisers' TensorFlow graph is read as the weights it holds, or refused in a sentence."""
+
+import numpy as np
+import pytest
+import torch
+
+from doggan.scoring.judges import inception
+from doggan.scoring.judges.inception_graph import graph_name, is_graph
+from doggan.scoring.judges.inception_network import InceptionPool3, layer_names
+from doggan.scoring.judges.judge import load_judge
+from doggan.support.errors import InputError
+from peers import draw_images, random_inception_weights
+
+NORM = {
+    "weight": "gamma",
+    "bias": "beta",
+    "running_mean": "moving_mean",
+    "running_var": "moving_variance",
+}
+
+
+def constants_of(state):
+    """Name -> array, as the graph has them."""
+    constants = {
+        "softmax/weights": state["fc.weight"].t().numpy(),
+        "softmax/biases": state["fc.bias"].numpy(),
+    }
+    for layer in layer_names():
+        name = graph_name(layer)
+        weight = state[f"{layer}.conv.weight"].permute(2, 3, 1, 0)
+        constants[f"{name}/conv2d_params"] = weight.numpy()
+        for own, constant in NORM.items():
+            constants[f"{name}/batchnorm/{constant}"] = state[f"{layer}.bn.{own}"].numpy()
+    return constants
+
+
+def write_graph(path, constants):
+    """A frozen graph of these constants, and of nodes that a reader passes by."""
+    graph_pb2 = pytest.importorskip("tensorboard.compat.proto.graph_pb2")
+    graph = graph_pb2.GraphDef()
+    graph.node.add(name="DecodeJpeg/contents", op="Placeholder")
+    size = graph.node.add(name="ResizeBilinear/size", op="Const").attr["value"].tensor
+    size.dtype, size.tensor_content = 3, np.array([299, 299], "<i4").tobytes()  # DT_INT32
+    for name, array in constants.items():
+        tensor = graph.node.add(name=name, op="Const").attr["value"].tensor
+        tensor.dtype = 1  # DT_FLOAT
+        for side in array.shape:
+            tensor.tensor_shape.dim.add(size=side)
+        tensor.tensor_content = np.ascontiguousarray(array, "<f4").tobytes()
+    path.write_bytes(graph.SerializeToString())
+    return path
+
+
+@pytest.fixture(scope="module")
+def state():
+    return random_inception_weights()
+
+
+# Of every kind of block and branch one, by torch-fidelity's convert_inception_weights.py.
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [
+        ("Conv2d_1a_3x3", "conv"),
+        ("Conv2d_2b_3x3", "conv_2"),
+        ("Conv2d_4a_3x3", "conv_4"),
+        ("Mixed_5b.branch1x1", "mixed/conv"),
+        ("Mixed_5b.branch5x5_2", "mixed/tower/conv_1"),
+        ("Mixed_5c.branch3x3dbl_3", "mixed_1/tower_1/conv_2"),
+        ("Mixed_5d.branch_pool", "mixed_2/tower_2/conv"),
+        ("Mixed_6a.branch3x3", "mixed_3/conv"),
+        ("Mixed_6a.branch3x3dbl_2", "mixed_3/tower/conv_1"),
+        ("Mixed_6b.branch7x7_1", "mixed_4/tower/conv"),
+        ("Mixed_6c.branch7x7_3", "mixed_5/tower/conv_2"),
+        ("Mixed_6d.branch7x7dbl_5", "mixed_6/tower_1/conv_4"),
+        ("Mixed_6e.branch_pool", "mixed_7/tower_2/conv"),
+        ("Mixed_7a.branch3x3_2", "mixed_8/tower/conv_1"),
+        ("Mixed_7a.branch7x7x3_4", "mixed_8/tower_1/conv_3"),
+        ("Mixed_7b.branch3x3_1", "mixed_9/tower/conv"),
+        ("Mixed_7b.branch3x3_2b", "mixed_9/tower/mixed/conv_1"),
+        ("Mixed_7c.branch3x3dbl_2", "mixed_10/tower_1/conv_1"),
+        ("Mixed_7c.branch3x3dbl_3a", "mixed_10/tower_1/mixed/conv"),
+        ("Mixed_7c.branch_pool", "mixed_10/tower_2/conv"),
+    ],
+)
+def test_each_layer_has_its_name_in_the_graph(layer, name):
+    assert layer in layer_names()
+    assert graph_name(layer) == name
+
+
+def test_no_two_layers_share_a_name():
+    assert len(layer_names()) == len(set(map(graph_name, layer_names()))) == 94
+
+
+def test_the_graph_holds_the_very_weights(state, tmp_path):
+    path = write_graph(tmp_path / "graph.pb", constants_of(state))
+    assert is_graph(path)
+    found = inception.read_weights(path)
+    expected = {name: value for name, value in state.items() if "num_batches" not in name}
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+@pytest.mark.slow
+def test_both_files_of_the_same_weights_give_the_same_features(state, tmp_path):
+    torch.save(state, tmp_path / "weights.pth")
+    assert not is_graph(tmp_path / "weights.pth")
+    write_graph(tmp_path / "graph.pb", constants_of(state))
+    images = torch.from_numpy(draw_images(4, 64, 64, seed=1))
+    one, other = (
+        InceptionPool3(inception.read_weights(tmp_path / name))(images)
+        for name in ("weights.pth", "graph.pb")
+    )
+    assert torch.allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda all: all.pop("mixed_3/conv/conv2d_params"), "mixed_3/conv/conv2d_params is miss"),
+        (lambda all: all.update({"softmax/biases": np.zeros((2, 2))}), "has 2 dimensions"),
+        (lambda all: all.update({"mixed_11/conv/conv2d_params": np.zeros(3)}), "it has mixed_11"),
+        (lambda all: all.update({"conv/batchnorm/beta": np.full(32, np.nan)}), "holds NaN"),
+        (lambda all: all.update({"conv/batchnorm/beta": np.zeros(31)}), "do not fit"),
+    ],
+)
+def test_another_graph_is_refused(state, tmp_path, change, message):
+    constants = constants_of(state)
+    change(constants)
+    path = write_graph(tmp_path / "graph.pb", constants)
+    with pytest.raises(InputError, match=message):
+        load_judge("inception", device="cpu", weights=path)
+
+
+@pytest.mark.parametrize("data", [b"\n", b"\n\xff\xff\xff\xff\x0f", b"\nhello"])
+def test_what_only_begins_as_a_graph_is_refused(tmp_path, data):
+    path = tmp_path / "graph.pb"
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"graph\.pb: (not a TensorFlow|this graph is not)"):
+        load_judge("inception", device="cpu", weights=path)
+
+
+def test_a_constant_whose_size_lies_is_refused(tmp_path):
+    path = write_graph(tmp_path / "graph.pb", {"softmax/biases": np.zeros(4)})
+    data = path.read_bytes()
+    assert data.count(b"\x08\x04") == 1  # the shape's one side, 4
+    path.write_bytes(data.replace(b"\x08\x04", b"\x08\x05"))
+    with pytest.raises(InputError, match=r"softmax/biases has 4 numbers for the shape \[5\]"):
+        load_judge("inception", device="cpu", weights=path)
+
+
+def test_a_graph_that_is_not_the_published_one_compares_with_nothing(state, tmp_path):
+    path = write_graph(tmp_path / "graph.pb", constants_of(state))
+    judge = load_judge("inception", device="cpu", weights=path)
+    assert not judge.comparable_with_kaggle
+    assert "COMPARES WITH NOTHING" in judge.notice
