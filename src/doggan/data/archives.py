@@ -1,9 +1,11 @@
 """Where photos lie: a folder, a zip or a tar, read in place by name."""
 
+import os
 import tarfile
 import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -14,7 +16,8 @@ from doggan.support.files import format_bytes
 MAX_FILE_BYTES = 100_000_000
 ARCHIVE_SUFFIXES = (".zip", ".tar")
 
-Entries = dict[str, tuple[int, Callable[[], bytes]]]  # by the name: size in bytes, what reads it
+# By the name: the size that an archive tells, in bytes, and what reads the file.
+Entries = dict[str, tuple[int, Callable[[], bytes]]]
 
 
 class UnreadableFileError(Exception):
@@ -76,9 +79,8 @@ def open_files(paths: list[Path]) -> Files:
 def _entries_of(path: Path) -> Entries:
     if path.is_dir():
         entries: Entries = {
-            item.relative_to(path).as_posix(): (item.stat().st_size, item.read_bytes)
-            for item in path.rglob("*")
-            if item.is_file() and not item.is_symlink()
+            item.relative_to(path).as_posix(): (0, partial(_read_file, item))
+            for item in _files_below(path)
         }
         for item in sorted(path.iterdir()):
             if item.suffix in ARCHIVE_SUFFIXES:
@@ -91,6 +93,26 @@ def _entries_of(path: Path) -> Entries:
     if path.suffix == ".tar" or tarfile.is_tarfile(path):
         return _tar_entries(path)
     raise InputError(f"{path} is neither a folder, a zip nor a tar of photos")
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Plain files, without links. A folder tells what each of its entries is, so that none is
+    looked at by itself: on a slow mount that takes minutes for a competition's 41,000.
+    """
+    with suppress(PermissionError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files_below(folder / entry.name)
+            elif entry.is_file(follow_symlinks=False):
+                yield folder / entry.name
+
+
+def _read_file(path: Path) -> bytes:
+    with path.open("rb") as file:
+        data = file.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise UnreadableFileError(f"it is more than {format_bytes(MAX_FILE_BYTES)}")
+    return data
 
 
 def _zip_entries(path: Path) -> Entries:

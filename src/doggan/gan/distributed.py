@@ -16,13 +16,21 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from doggan.recipe import TrainRecipe
 from doggan.support.errors import DogganError, InputError
 
 # Why a training stops, in the words of its history; "" while it does not.
 REASONS = ("", "images", "time limit", "SIGINT", "SIGTERM")
+# What each process must get of a batch for a second one to gain: with less, averaging gradients
+# costs what it saves, and batch norms see too little.
+LEAST_SHARE = 64
 STALLED = timedelta(minutes=5)  # after so long without an answer another process counts as lost
 # The signals that PyTorch's launcher takes for itself, and does not give back.
 _LAUNCHERS_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+
+
+class LostProcessError(DogganError):
+    """A process could not be started, died, or no longer answers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +108,8 @@ def launch(count: int, function: Callable[..., None], *arguments: object) -> str
     """Runs `function(*arguments)` in `count` new processes and waits for them.
 
     Returns the name of the signal that ended them, "" where none did: SIGINT and SIGTERM are passed
-    on to the processes, which are given 30 s to end cleanly. A process that dies ends all of them:
-    DogganError says which, and how.
+    on to the processes, which are given 30 s to end cleanly. A process that fails ends all of them:
+    DogganError has its words where it raised one, LostProcessError those on how it ended.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -129,10 +137,13 @@ def launch(count: int, function: Callable[..., None], *arguments: object) -> str
         rank, failure = error.get_first_failure()
         words = failure.message
         words = words["message"] if isinstance(words, dict) else words
-        raise DogganError(
-            f"training process {rank} of {count} ended ({words.splitlines()[0]}); the last "
-            "checkpoint is kept, and --resume goes on from it"
+        if words.startswith(_OWN):
+            raise DogganError(words.removeprefix(_OWN)) from error
+        raise LostProcessError(
+            f"training process {rank} of {count} ended ({words.splitlines()[0]})"
         ) from error
+    except Exception as error:  # whatever PyTorch meets on a host's network
+        raise LostProcessError(f"{count} training processes cannot be started ({error})") from error
 
 
 @contextmanager
@@ -152,7 +163,35 @@ def _handlers_kept() -> Iterator[None]:
 def _in_own_session(function: Callable[..., None], *arguments: object) -> None:
     # A terminal's Ctrl-C then comes once, from the launcher, and not from the terminal as well.
     os.setsid()
-    function(*arguments)
+    try:
+        function(*arguments)
+    except DogganError as error:
+        raise _OwnError(error) from error
+
+
+class _OwnError(Exception):
+    """What a launcher's message names it by: the training's own failure, in its words."""
+
+
+_OWN = f"{_OwnError.__name__}: "
+
+
+def choose_processes(options: TrainRecipe, gpus: int) -> tuple[int, str]:
+    """How many processes train on so many GPUs, and a line that says why; "" for one GPU or none.
+
+    As many as `train.processes` says; where that is 0, one a GPU if each gets LEAST_SHARE images of
+    the smallest batch, else one.
+    """
+    share = options.batch_size // max(gpus, 1)
+    if options.processes or gpus < 2:
+        count = options.processes or 1
+        return count, f"{count} processes train, as train.processes says" if count > 1 else ""
+    if share >= LEAST_SHARE:
+        return gpus, f"{gpus} GPUs train, each on {share} images of a batch"
+    return 1, (
+        f"one of {gpus} GPUs trains: each would see {share} images of a batch, and averaging pays "
+        f"from {LEAST_SHARE} on (train.processes = {gpus} takes them all)"
+    )
 
 
 def check_batch(batch_size: int, processes: int) -> None:

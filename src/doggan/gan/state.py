@@ -2,7 +2,7 @@
 
 import pickle
 import zipfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,8 +11,8 @@ from torch import nn
 from doggan.data.imageset import ImageSet
 from doggan.gan.ema import EMA
 from doggan.gan.networks import make_networks
-from doggan.gan.run_folder import CHECKPOINT, RECIPE
-from doggan.recipe import Recipe, SubmissionRecipe, recipe_from_toml, recipe_to_toml
+from doggan.gan.run_folder import CHECKPOINT
+from doggan.recipe import Recipe, recipe_from_toml, recipe_to_toml, recipe_values
 from doggan.support.errors import DogganError, InputError
 from doggan.support.files import atomic_path, format_bytes, require_free_space
 
@@ -115,8 +115,7 @@ def load_checkpoint(folder: Path, state: TrainingState, recipe: Recipe, set_sha2
     """
     path = folder / CHECKPOINT
     content = read_checkpoint(path)
-    if _course(recipe_from_toml(content["recipe"], str(path))) != _course(recipe):
-        raise InputError(f"{path} was trained by another recipe than {folder / RECIPE}")
+    require_same_course(recipe_from_toml(content["recipe"], str(path)), recipe, path)
     if content["set_sha256"] != set_sha256:
         raise InputError(f"{path} was trained on another image set; resume with that one")
     try:
@@ -129,10 +128,13 @@ def load_checkpoint(folder: Path, state: TrainingState, recipe: Recipe, set_sha2
         raise InputError(f"{path} does not fit its recipe: {error}") from error
 
 
-def _course(recipe: Recipe) -> Recipe:
-    """The part of a recipe that decides what each step does: not its length, nor the zip."""
-    train = replace(recipe.train, images=1)
-    return replace(recipe, train=train, submission=SubmissionRecipe())
+def require_same_course(earlier: Recipe, recipe: Recipe, path: Path) -> None:
+    """Raises InputError where the recipes differ in more than the run's length and the zip."""
+    before, now = recipe_values(earlier), recipe_values(recipe)
+    free = ("train.images", "train.processes", "submission.")
+    if changed := [key for key in now if before[key] != now[key] and not key.startswith(free)]:
+        found = ", ".join(f"{key} = {before[key]}, not {now[key]}" for key in changed)
+        raise InputError(f"{path} was trained by another recipe: {found}")
 
 
 def read_checkpoint(path: Path) -> dict:

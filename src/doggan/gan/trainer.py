@@ -1,5 +1,6 @@
 """The training loop."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,11 +8,19 @@ import torch
 
 from doggan.data.batches import Batches
 from doggan.data.imageset import ImageSet, open_imageset
-from doggan.gan.distributed import check_batch, join_processes, launch, started_by_torchrun
+from doggan.gan.distributed import (
+    LostProcessError,
+    check_batch,
+    choose_processes,
+    join_processes,
+    launch,
+    started_by_torchrun,
+)
 from doggan.gan.history import read_history
 from doggan.gan.monitor import Monitor
+from doggan.gan.progress import progress_told
 from doggan.gan.recorder import NoRecorder, Recorder
-from doggan.gan.run_folder import check_run_folder
+from doggan.gan.run_folder import CHECKPOINT, check_run_folder
 from doggan.gan.schedule import batch_size_at, part_done, set_learning_rates
 from doggan.gan.state import load_checkpoint, new_state
 from doggan.gan.steps import make_steps
@@ -46,26 +55,37 @@ def train(
     deadline: Deadline | None = None,
     resume: bool = False,
     processes: int | None = None,
+    say: Callable[[str], None] = print,
 ) -> TrainingResult:
     """Trains until `recipe.train.images` were shown or the deadline comes, whichever is first.
 
     Leaves in `folder`: recipe.toml, environment.json, stats.jsonl, tensorboard/, grids/,
     progress.gif, curves.png, checkpoint.pt and generator.safetensors, whole at any time and current
-    after every interval. `processes` share out each batch, one a GPU; by default as many as there
-    are GPUs, or those that torchrun started.
+    after every interval. `processes` share out each batch, one a GPU; by default as many as
+    `choose_processes` says, or those that torchrun started. Where one of them is lost, one goes on
+    alone from the last checkpoint. `say` gets a line about either.
     Raises NonFiniteLossError (the last checkpoint is kept), and InputError where `folder` holds a
     run and `resume` is not set, or holds none that can be resumed.
     """
     deadline = deadline or Deadline(None)
     place = choose_device(device)
-    if processes is None:
-        processes = torch.cuda.device_count() if place.type == "cuda" else 1
-    if processes == 1 or started_by_torchrun():
+    if processes is None and not started_by_torchrun():
+        gpus = torch.cuda.device_count() if place.type == "cuda" else 0
+        processes, why = choose_processes(recipe.train, gpus)
+        if why:
+            say(f"  {why}")
+    if processes in (None, 1):
         return _train(imageset, folder, recipe, place, deadline, resume)
     check_batch(recipe.train.batch_size, processes)
     check_run_folder(folder, resume)
     arguments = (imageset.folder, folder, recipe, place, deadline, resume)
-    stopped_by = launch(processes, _train_launched, *arguments)
+    try:
+        with progress_told(folder):
+            stopped_by = launch(processes, _train_launched, *arguments)
+    except LostProcessError as error:
+        say(f"Warning: {error}; one goes on alone, from the last checkpoint if there is one")
+        resume = (folder / CHECKPOINT).exists()
+        return _train(imageset, folder, recipe, place, deadline, resume)
     # A signal may come before the first of them has taken a step.
     end = [{"images": 0, "seconds": 0.0}, *read_history(folder)][-1]
     return TrainingResult(

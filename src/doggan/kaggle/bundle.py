@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import doggan
-from doggan.competition import SIDE_PX
+from doggan.competition import JUDGE_DATASET, SIDE_PX
 from doggan.support.files import write_text
 
 LINE_LENGTH = 100
+SUFFIXES = (".py", ".toml", ".html", ".css", ".js")
 _PACKAGE = Path(doggan.__file__).parent
 
 
@@ -36,7 +37,7 @@ def write_bundle(out: Path) -> Bundle:
     files = {
         path.relative_to(_PACKAGE.parent).as_posix(): path.read_bytes().decode("utf-8")
         for path in _PACKAGE.rglob("*")
-        if path.suffix in (".py", ".toml")
+        if path.suffix in SUFFIXES
     }
     contents = pack(files)
     sha256 = hashlib.sha256(contents).hexdigest()
@@ -67,6 +68,7 @@ def fill_in(template: str, contents: bytes, sha256: str) -> str:
     values = {
         "@VERSION@": doggan.__version__,
         "@RECIPES@": ", ".join(recipes),
+        "@JUDGE@": JUDGE_DATASET,
         "@SHA256@": sha256,
         "@CONTENTS@": "\n".join(textwrap.wrap(encoded, LINE_LENGTH)),
     }

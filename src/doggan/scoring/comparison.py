@@ -20,8 +20,11 @@ CONDITIONS = (
     "reference_sha256",
     "reference",
 )
-_HEADER = ("rank", "entry", "MiFID", "95% interval", "FID", "95% interval", "distance", "")
-_RIGHT = ("MiFID", "FID", "distance")
+_HEADER = (
+    *("rank", "entry", "MiFID", "95% interval", "FID", "95% interval"),
+    *("distance", "precision", "recall", ""),
+)
+_RIGHT = ("MiFID", "FID", "distance", "precision", "recall")
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,10 @@ class Ranking:
             "intervals cover which images were drawn, not another training, nor FID's bias with "
             "their count",
         ]
+        if any(entry.scorecard.manifold_precision is not None for entry in self.entries):
+            lines.append(
+                "low precision: many images look like no dog; low recall: many dogs are missing"
+            )
         for members in self.clusters():
             names = ", ".join(entry.name for entry in members)
             lines.append(f"within noise, not ranked apart: {names}")
@@ -125,6 +132,8 @@ class Ranking:
             f"{card.fid:.2f}",
             f"{card.fid_interval:.2f}",
             f"{card.distance:.4f}",
+            _in_short(card.manifold_precision),
+            _in_short(card.manifold_recall),
             "penalty" if card.penalised else "",
         )
 
@@ -156,6 +165,10 @@ def summarise(rankings: Sequence[Ranking]) -> str:
             "scores of different groups do not compare"
         )
     return text
+
+
+def _in_short(part: float | None) -> str:
+    return "" if part is None else f"{part:.3f}"
 
 
 def _describe(card: Scorecard) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from doggan.competition import SIDE_PX
 from doggan.scoring.features import DeadlineExpiredError, extract_features, measure_rate
 from doggan.scoring.judges.judge import Judge
+from doggan.scoring.manifolds import precision_and_recall
 from doggan.scoring.mifid import score_features
 from doggan.scoring.reference import Reference
 from doggan.scoring.score import score_images
@@ -112,6 +113,7 @@ def plan_scoring(
     random = np.random.default_rng(0).random((count, judge.dimensions), dtype=np.float32)
     started = time.perf_counter()
     score_features(random, features, judge.eps)
+    precision_and_recall(random, features)
     mathematics = time.perf_counter() - started
     return ScoringPlan(
         judge=judge,

@@ -12,6 +12,7 @@ from doggan.gan import sampler
 from doggan.gan.networks import Generator
 from doggan.scoring.features import extract_features
 from doggan.scoring.judges.judge import Judge
+from doggan.scoring.manifolds import precision_and_recall
 from doggan.scoring.mifid import score_features
 from doggan.scoring.reference import Reference
 from doggan.scoring.scorecard import Scorecard
@@ -45,7 +46,13 @@ def score_images(
     features = extract_features(
         generated, judge, deadline=deadline, at_least=at_least, label="generated"
     )
+    manifolds = precision_and_recall(features, reference.features(judge))
     scorecard = score_extracted(features, reference, judge, started=started)
+    scorecard = replace(
+        scorecard,
+        manifold_precision=manifolds and manifolds[0],
+        manifold_recall=manifolds and manifolds[1],
+    )
     if len(features) == len(generated) and not reference.part_of:
         return scorecard
     remark = (

@@ -6,17 +6,19 @@ and a short start that unpacks them to a temporary folder. It installs nothing a
 
     @SHA256@
 
-Attach the competition's data. To be scored, attach also a data set with Kaggle's Inception weights;
-the log says how. When it is done, images.zip lies in the output, ready to be submitted.
+Attach the competition's data. To be scored, attach also the organisers' Inception, the data set
+@JUDGE@. When it is
+done, images.zip lies in the output, ready to be submitted.
 """
 
-# Settings: yours to edit.
+# Settings: yours to edit; `doggan kernel push` writes them too.
 
 RECIPE = "dogs"  # @RECIPES@, or a TOML file's path
 OVERRIDES = []  # values of the recipe, such as ["train.batch_size=128", "data.crop=four"]
 TIME_LIMIT = None  # such as "8h45m"; None is that when committed, and 5 minutes in the editor
 SEED = 0
 ONLY_ZIP = False  # True leaves images.zip and nothing else, as the rules of 2019 want
+CONTINUE = None  # such as "you/doggan-dcgan": go on from its checkpoint, which is attached
 INPUT = None  # the folder with the photos; None finds them among what is attached
 
 # The package: sources and recipes as JSON, compressed by bz2, in base64.
@@ -73,6 +75,7 @@ def main() -> int:
                 time_limit=TIME_LIMIT,
                 seed=SEED,
                 only_zip=ONLY_ZIP,
+                goes_on_from=CONTINUE,
                 photos=INPUT,
             )
         )

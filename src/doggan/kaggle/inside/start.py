@@ -9,12 +9,24 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import import_module, metadata
+from importlib import metadata
 from pathlib import Path
 
 import doggan
-from doggan.gan.run_folder import GRID, NO_TENSORBOARD, SCORECARD, STATS, ZIP
-from doggan.kaggle.inside.inputs import find_file, find_photos, input_roots
+from doggan.gan.run_folder import (
+    CHECKPOINT,
+    CURVES,
+    GRID,
+    NO_TENSORBOARD,
+    PROGRESS,
+    REPORT,
+    SCORECARD,
+    STATS,
+    ZIP,
+)
+from doggan.kaggle.inside.earlier import take_up
+from doggan.kaggle.inside.inputs import Inputs, input_roots
+from doggan.kaggle.inside.judge import choose_judge
 from doggan.kaggle.inside.log import Log
 from doggan.recipe import load_recipe, recipe_to_toml, with_value
 from doggan.support.deadline import Deadline, format_duration, parse_duration
@@ -37,7 +49,8 @@ PACKAGES = ("torch", "torchvision", "albumentations", "pillow", "numpy", "scipy"
 class Settings:
     """What a competitor sets at the top of the script.
 
-    `time_limit` is such as `8h45m`, or None for Kaggle's; `photos` a folder, or None to search.
+    `time_limit` is such as `8h45m`, or None for Kaggle's; `photos` a folder, or None to search;
+    `goes_on_from` the kernel whose checkpoint is attached, or None to begin.
     """
 
     recipe: str = "dogs"
@@ -45,6 +58,7 @@ class Settings:
     time_limit: str | None = None
     seed: int = 0
     only_zip: bool = False
+    goes_on_from: str | None = None
     photos: str | None = None
 
 
@@ -63,8 +77,7 @@ def run_kernel(settings: Settings) -> int:
         folder, log = Path(scratch) / "run", Log(Path(scratch) / LOG)
         with log.instead_of_stderr():
             code = _guarded(log, lambda: _compete(settings, folder, log))
-            # A row of history comes after the generator that it is of.
-            if (folder / STATS).exists() and not (folder / ZIP).exists():
+            if _has_trained(folder) and not (folder / ZIP).exists():
                 _guarded(log, lambda: _zip_last_generator(folder, log))
             if (folder / ZIP).exists():
                 code = _guarded(log, lambda: _deliver(folder, settings.only_zip, log))
@@ -97,21 +110,25 @@ def _compete(settings: Settings, folder: Path, log: Log) -> None:
     # Check the settings before anything that takes time.
     deadline = Deadline(time_limit_seconds(settings))
     recipe = with_value(load_recipe(settings.recipe, settings.overrides), "seed", settings.seed)
-    roots = input_roots()
+    inputs = Inputs(input_roots())
     if settings.photos is None:
-        photos = find_photos(roots)
+        photos = inputs.find_photos()
     else:
         photos = require_exists(settings.photos, "the photos that INPUT names")
     log(f"Input: {photos}")
     trial = ", a trial in the editor" if deadline.seconds == TRIAL_SECONDS else ""
     log(f"Time: {format_duration(deadline.seconds)}{trial}; output: {output_folder()}")
+    if settings.goes_on_from is not None:
+        checkpoint = inputs.find_checkpoint(settings.goes_on_from)
+        log(f"Going on from {checkpoint}")
+        recipe = take_up(checkpoint, recipe, folder)
     log(f"Recipe: {settings.recipe}\n{recipe_to_toml(recipe)}")
 
     # What follows loads all that trains and scores, which takes a while.
     from doggan.pipeline import Job, run_competition
 
     _log_gpus(log)
-    judge, weights = choose_judge(roots, log)
+    judge, weights = choose_judge(inputs, log)
     run_competition(
         Job(
             sources=[photos],
@@ -120,37 +137,10 @@ def _compete(settings: Settings, folder: Path, log: Log) -> None:
             deadline=deadline.minus(CLOSING_SECONDS),
             judge=judge,
             weights=weights,
+            resume=settings.goes_on_from is not None,
             say=log,
         )
     )
-
-
-def choose_judge(roots: list[Path], log: Callable[[str], None]) -> tuple[str, Path | None]:
-    """The judge to score with and its weights: never one that would have to be downloaded.
-
-    The first whose published weights are attached, or that is installed with them; else `none`.
-    Then the log says how to attach the weights of Kaggle's own.
-    """
-    from doggan.scoring.judges import JUDGES
-
-    how_to = ""
-    for name, module in ((name, import_module(path)) for name, path in JUDGES.items()):
-        if published := getattr(module, "OFFICIAL_WEIGHTS", None):
-            weights = find_file(roots, size=published.size, sha256=published.sha256)
-            if weights:
-                log(f"Judge: {name}, by {weights}")
-                return name, weights
-            how_to = how_to or (
-                f"To be scored as on Kaggle's board, download\n{published.url}\n"
-                f"({format_bytes(published.size)}), make a data set of that file, and attach it."
-            )
-        else:
-            with suppress(DogganError):
-                module.find_weights()
-                log(f"Judge: {name}, which is installed. {how_to}")
-                return name, None
-    log(f"Judge: none, so there will be no score. {how_to}")
-    return "none", None
 
 
 def _log_versions(log: Log) -> None:
@@ -191,14 +181,26 @@ def _guarded(log: Log, work: Callable[[], None]) -> int:
     return 1
 
 
+def _has_trained(folder: Path) -> bool:
+    """Whether a generator was saved that has learned: in this session, or before it."""
+    if not (folder / STATS).exists():
+        return False
+    from doggan.gan.generator_file import GENERATORS
+
+    return any((folder / name).exists() for name in GENERATORS)
+
+
 def _zip_last_generator(folder: Path, log: Log) -> None:
-    """Writes the submission that a run did not come to, from the last generator it saved."""
+    """Writes the submission that a run did not come to, from the last generator it saved.
+
+    On the processor: after an error on a GPU nothing works there until the process ends.
+    """
     from doggan.gan.generator_file import load_generator
     from doggan.gan.sampler import sample_seeds
     from doggan.submission import write_submission
 
     log("Writing the submission from the last generator that was saved")
-    generator, recipe = load_generator(folder)
+    generator, recipe = load_generator(folder, "cpu")
     count = recipe.submission.count
     batches = sample_seeds(generator, range(count), recipe.submission.truncation)
     log(write_submission(batches, folder / ZIP, count=count).summary())
@@ -210,7 +212,10 @@ def _deliver(folder: Path, only_zip: bool, log: Log) -> None:
     from doggan.submission import check_submission
 
     output = output_folder()
-    for name in (ZIP,) if only_zip else (ZIP, SCORECARD, GRID, *GENERATORS):
+    if not only_zip:
+        _guarded(log, lambda: _write_report(folder, log))
+    kept = (SCORECARD, REPORT, GRID, CURVES, PROGRESS, STATS, *GENERATORS, CHECKPOINT)
+    for name in (ZIP,) if only_zip else (ZIP, *kept):
         if (folder / name).exists():
             write_bytes(output / name, (folder / name).read_bytes())
             log(f"Output: {output / name} ({format_bytes((output / name).stat().st_size)})")
@@ -218,3 +223,10 @@ def _deliver(folder: Path, only_zip: bool, log: Log) -> None:
     if not check.valid:
         raise DogganError(check.summary())
     log(f"Done: {check.summary()}")
+
+
+def _write_report(folder: Path, log: Log) -> None:
+    from doggan.report.page import write_report
+
+    for note in write_report([folder], folder / REPORT).notes:
+        log(f"note: {note}")

@@ -68,6 +68,17 @@ def find_weights(own: Path | None = None) -> Path:
     )
 
 
+def are_weights(path: Path) -> bool:
+    """Whether the file is the published one, or a graph with Inception's weights, any weights.
+
+    Raises InputError for another graph, DogganError where graphs cannot be read.
+    """
+    if path.suffix == ".pb" and path.is_file() and path.stat().st_size <= _LARGEST_WEIGHTS_BYTES:
+        read_weights(path)
+        return True
+    return is_file_of(path, OFFICIAL_WEIGHTS.size, OFFICIAL_WEIGHTS.sha256)
+
+
 def load(weights: Path, *, device: str | torch.device, precision: str, missing: str) -> Judge:
     """The judge; `auto` is fp32, for exactness comes first where Kaggle's numbers are wanted.
 
