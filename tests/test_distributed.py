@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,14 +16,14 @@ import pytest
 import torch
 from torch import nn
 
+from doggan.gan import progress, trainer
 from doggan.gan import state as state_module
-from doggan.gan import trainer
-from doggan.gan.distributed import REASONS, Processes, check_batch, launch
+from doggan.gan.distributed import REASONS, Processes, check_batch, choose_processes, launch
 from doggan.gan.history import read_history
+from doggan.gan.monitor import NonFiniteLossError
 from doggan.gan.networks import make_networks
-from doggan.gan.state import load_checkpoint, new_state
 from doggan.gan.trainer import train
-from doggan.recipe import with_value
+from doggan.recipe import TrainRecipe, with_value
 from doggan.support.deadline import Deadline
 from doggan.support.errors import DogganError, InputError
 from processes import PATIENCE_SECONDS, none_left, started, wait_until
@@ -130,31 +131,100 @@ def test_with_batch_norm_the_loss_curves_agree_within_a_tenth(tiny_set, tiny_rec
 
 
 @pytest.mark.slow
-def test_a_killed_process_ends_the_run_and_the_last_checkpoint_stays(
+def test_where_a_process_is_killed_one_goes_on_alone_from_the_last_checkpoint(
     tiny_set, tiny_recipe, tmp_path
 ):
     recipe = with_value(tiny_recipe, "train.images", 10**9)
-    folder = tmp_path / "run"
-
-    over = threading.Event()
+    folder, said, over, killed_at = tmp_path / "run", [], threading.Event(), []
 
     def kill_one():
         while len(read_history(folder)) < 2:  # a row is there before its checkpoint
             if over.wait(0.1):
                 return
         multiprocessing.active_children()[-1].kill()
+        killed_at.append(read_history(folder)[-1]["images"])
 
     killer = threading.Thread(target=kill_one)
     killer.start()
     try:
-        with pytest.raises(DogganError, match=r"of 2 ended .*SIGKILL.*--resume goes on from it"):
-            train(tiny_set, folder, recipe, processes=2, deadline=Deadline(PATIENCE_SECONDS))
+        # The launcher takes seconds to end the other one.
+        result = train(
+            tiny_set, folder, recipe, processes=2, deadline=Deadline(30.0), say=said.append
+        )
     finally:
         over.set()
         killer.join()
-    state = new_state(tiny_set, recipe, CPU, "fp32")
-    load_checkpoint(folder, state, recipe, tiny_set.sha256)
-    assert state.images_seen >= 32
+    (line,) = said
+    assert re.search(r"process \d of 2 ended .*SIGKILL.*one goes on alone", line)
+    assert result.stopped_by == "time limit"
+    assert result.images > killed_at[0]
+    rows = [row["images"] for row in read_history(folder)]
+    assert rows == sorted(set(rows))  # what was beyond the checkpoint is forgotten
+
+
+def die_at_the_start(*arguments):
+    if os.environ["RANK"] == "1":
+        os._exit(3)
+    time.sleep(600)
+
+
+def test_where_the_second_process_dies_at_the_start_one_trains(
+    tiny_set, tiny_recipe, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(trainer, "_train_launched", die_at_the_start)
+    said = []
+    result = train(tiny_set, tmp_path / "run", tiny_recipe, processes=2, say=said.append)
+    assert (result.images, result.stopped_by) == (64, "images")
+    assert "training process 1 of 2 ended" in said[0]
+    train(tiny_set, tmp_path / "alone", tiny_recipe)
+    one, other = weights(tmp_path / "run"), weights(tmp_path / "alone")
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def fail_as_a_training(*arguments):
+    raise NonFiniteLossError("the loss became nan")
+
+
+def test_the_trainings_own_failure_is_none_of_a_process(
+    tiny_set, tiny_recipe, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(trainer, "_train_launched", fail_as_a_training)
+    with pytest.raises(DogganError, match=r"^the loss became nan$"):
+        train(tiny_set, tmp_path / "run", tiny_recipe, processes=2)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "asked", "gpus", "count", "why"),
+    [
+        (128, 0, 2, 2, "2 GPUs train, each on 64 images of a batch"),
+        (64, 0, 2, 1, "one of 2 GPUs trains: each would see 32 images"),
+        (64, 2, 2, 2, "2 processes train, as train.processes says"),
+        (128, 1, 2, 1, ""),
+        (128, 0, 1, 1, ""),
+        (8, 0, 0, 1, ""),
+    ],
+)
+def test_a_second_gpu_trains_where_its_share_of_a_batch_pays(batch_size, asked, gpus, count, why):
+    options = TrainRecipe(batch_size=batch_size, processes=asked)
+    found, words = choose_processes(options, gpus)
+    assert found == count
+    assert words.startswith(why)
+    assert bool(words) == bool(why)
+
+
+def test_what_others_train_is_told_where_their_standard_error_is_not_heard(
+    tmp_path, monkeypatch, capsys
+):
+    row = {"images": 32, "images_per_second": 8.0, "loss_d": 1.0, "loss_g": 2.0}
+    row |= {"accuracy_real": 0.5, "accuracy_fake": 0.5}
+    monkeypatch.setattr(progress, "read_history", lambda folder: [row])
+    with progress.progress_told(tmp_path, seconds=0.01):
+        time.sleep(0.5)
+    assert capsys.readouterr().err.count("train:") == 1  # the same row once
+    monkeypatch.setattr(sys, "stderr", sys.__stderr__)
+    before = threading.active_count()
+    with progress.progress_told(tmp_path, seconds=0.01):
+        assert threading.active_count() == before
 
 
 def say_hello(folder):

@@ -258,6 +258,22 @@ def test_push_attaches_the_organisers_judge_unless_told_not_to(server, here, dog
         assert metadata(here)["dataset_sources"] == expected
 
 
+def test_push_sends_the_notebook_with_its_settings(server, here, doggan):
+    server.on("SaveKernel", PUSHED)
+    push = ("kernel", "push", "--notebook")
+    assert "run: doggan kernel build --notebook" in error_of(doggan(*push))
+    doggan("kernel", "build", "--notebook")
+    assert doggan(*push, "--seed", "7").code == 0
+    (body,) = server.bodies("SaveKernel")
+    assert body["kernelType"] == "notebook"
+    sent = next(cell for cell in json.loads(body["text"])["cells"] if cell["id"] == "settings")
+    assert "SEED = 7" in "".join(sent["source"])
+    # Without it the script is sent again.
+    assert doggan("kernel", "push").code == 0
+    body = server.bodies("SaveKernel")[-1]
+    assert (body["kernelType"], body["text"]) == ("script", SCRIPT)
+
+
 def listing(*names):
     files = [{"fileName": name, "url": "https://x.y/z"} for name in names]
     return Reply(json={"files": files, "log": ""})

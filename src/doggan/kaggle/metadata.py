@@ -18,7 +18,7 @@ from doggan.support.errors import InputError
 from doggan.support.files import write_json
 
 METADATA_NAME = "kernel-metadata.json"
-SCRIPT_NAME = "doggan_kernel.py"
+SCRIPT_NAME, NOTEBOOK_NAME = "doggan_kernel.py", "doggan_kernel.ipynb"
 _NOBODY = "USER_NAME"
 
 DEFAULTS = {
@@ -111,11 +111,13 @@ def fill_metadata(
     datasets: Sequence[str] = (),
     judge: bool = True,
     goes_on: bool = False,
+    notebook: bool = False,
 ) -> dict:
     """The metadata with what is given put in; a title also makes the slug, so that they agree.
 
     Given `datasets` (OWNER/SLUG) replace those of the metadata, but for the organisers' Inception,
     which is there for a `judge` alone. A kernel that `goes_on` has its own last output as a source.
+    A `notebook` is sent in the script's place, and a script again without.
     """
     filled = dict(metadata)
     owner, _, slug = str(metadata.get("id", "")).partition("/")
@@ -125,9 +127,16 @@ def fill_metadata(
         filled["id"] = f"{owner if user is None else user}/{slug}"
     if datasets:
         filled["dataset_sources"] = list(datasets)
+    if notebook != _is_notebook(filled):
+        filled["code_file"] = NOTEBOOK_NAME if notebook else SCRIPT_NAME
+        filled["kernel_type"] = "notebook" if notebook else "script"
     _attach(filled, "dataset_sources", JUDGE_DATASET, judge)
     _attach(filled, "kernel_sources", filled.get("id"), goes_on)
     return filled
+
+
+def _is_notebook(metadata: dict) -> bool:
+    return str(metadata["code_file"]).endswith(Path(NOTEBOOK_NAME).suffix)
 
 
 def _attach(metadata: dict, key: str, source: object, wanted: bool) -> None:
@@ -204,16 +213,19 @@ def _script_problems(name: object, folder: Path) -> Iterator[str]:
     path = folder / name
     if not path.is_file() or not path.stat().st_size:
         fault = "is empty" if path.is_file() else "does not exist"
-        yield f"{path} {fault}; run: doggan kernel build --out {path}"
+        flag = " --notebook" if path.suffix == Path(NOTEBOOK_NAME).suffix else ""
+        yield f"{path} {fault}; run: doggan kernel build{flag} --out {path}"
 
 
 def _value_problems(metadata: dict) -> Iterator[str]:
     for key, default in DEFAULTS.items():
         if isinstance(default, bool) and not isinstance(metadata[key], bool):
             yield f"{key} is {metadata[key]!r}; expected true or false"
-    for key in ("language", "kernel_type"):
-        if metadata[key] != DEFAULTS[key]:
-            yield f"{key} is {metadata[key]!r}; expected '{DEFAULTS[key]}', as {SCRIPT_NAME} is one"
+    kind = "notebook" if _is_notebook(metadata) else "script"
+    for key, expected in (("language", "python"), ("kernel_type", kind)):
+        if metadata[key] != expected:
+            name = metadata["code_file"]
+            yield f"{key} is {metadata[key]!r}; expected '{expected}', as {name} is one"
     pinning = metadata.get("docker_image_pinning_type", "original")
     if pinning not in ("original", "latest"):
         yield f"docker_image_pinning_type is {pinning!r}; expected 'original' or 'latest'"

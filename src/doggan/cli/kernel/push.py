@@ -9,6 +9,7 @@ from doggan.cli.kernel import add_folder
 from doggan.cli.options import Outcome, Say, add_recipe, add_seed, duration
 from doggan.kaggle import metadata as rules
 from doggan.kaggle.credentials import known_user
+from doggan.kaggle.notebook import SETTINGS_CELL, read_cell, write_cell
 from doggan.kaggle.settings import (
     read_script,
     read_settings,
@@ -29,6 +30,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     what = "whose kernel (default: the one of kernel-metadata.json, then of the credentials)"
     add("--user", metavar="NAME", help=what)
     add("--title", help="its title, which also makes its slug")
+    add("--notebook", action="store_true", help="send the notebook, not the script")
     add_recipe(parser)
     add_seed(parser)
     add("--run-time", type=session, help="when the script is done, such as 8h45m (at most 12h)")
@@ -59,6 +61,7 @@ def run(args: Namespace, say: Say) -> Outcome:
         datasets=args.datasets,
         judge=args.judge,
         goes_on=args.goes_on,
+        notebook=args.notebook,
     )
     rules.require_valid(metadata, args.folder)
     script = args.folder / metadata["code_file"]
@@ -81,7 +84,9 @@ def run(args: Namespace, say: Say) -> Outcome:
 
 def _with_settings(args: Namespace, kernel: str, script: Path) -> str:
     """The script with the settings that are asked for; the others stay as they are."""
-    text = read_script(script)
+    file = text = read_script(script)
+    if args.notebook:
+        text = read_cell(file, SETTINGS_CELL)
     settings = read_settings(text)
     changes = {"CONTINUE": kernel if args.goes_on else None}
     if args.recipe or args.set_values:
@@ -95,12 +100,14 @@ def _with_settings(args: Namespace, kernel: str, script: Path) -> str:
                 "Kaggle would end the run before it is done: make --session-limit longer than "
                 "--run-time"
             )
-    return write_settings(text, changes)
+    text = write_settings(text, changes)
+    return write_cell(file, SETTINGS_CELL, text) if args.notebook else text
 
 
 def _describe(args: Namespace, metadata: dict, path: Path, script: str, say: Say) -> dict:
     """Shows what goes to Kaggle; returns the same for programs."""
-    data, settings = script.encode(), read_settings(script)
+    data = script.encode()
+    settings = read_settings(read_cell(script, SETTINGS_CELL) if args.notebook else script)
     size, sha256 = len(data), hashlib.sha256(data).hexdigest()
     say(f"{path}: {format_bytes(size)}, sha256 {sha256}")
     for name, value in (settings | metadata).items():

@@ -13,25 +13,17 @@ from importlib import metadata
 from pathlib import Path
 
 import doggan
-from doggan.gan.run_folder import (
-    CHECKPOINT,
-    CURVES,
-    GRID,
-    NO_TENSORBOARD,
-    PROGRESS,
-    REPORT,
-    SCORECARD,
-    STATS,
-    ZIP,
-)
+from doggan.competition import SIDE_PX
+from doggan.gan.run_folder import NO_TENSORBOARD, RECIPE, SET, STATS, ZIP
 from doggan.kaggle.inside.earlier import take_up
 from doggan.kaggle.inside.inputs import Inputs, input_roots
 from doggan.kaggle.inside.judge import choose_judge
 from doggan.kaggle.inside.log import Log
-from doggan.recipe import load_recipe, recipe_to_toml, with_value
+from doggan.kaggle.inside.output import add_report, deliver, output_folder
+from doggan.recipe import Recipe, load_recipe, recipe_to_toml, with_value
 from doggan.support.deadline import Deadline, format_duration, parse_duration
-from doggan.support.errors import DogganError
-from doggan.support.files import format_bytes, require_exists, write_bytes
+from doggan.support.errors import DogganError, InputError
+from doggan.support.files import require_exists, write_bytes
 from doggan.support.threads import available_cores
 
 # The competition gives a kernel 9 hours, and one that takes longer is ended and leaves nothing.
@@ -77,10 +69,14 @@ def run_kernel(settings: Settings) -> int:
         folder, log = Path(scratch) / "run", Log(Path(scratch) / LOG)
         with log.instead_of_stderr():
             code = _guarded(log, lambda: _compete(settings, folder, log))
-            if _has_trained(folder) and not (folder / ZIP).exists():
+            trained, zipped = _has_trained(folder), (folder / ZIP).exists()
+            if trained and not zipped and _is_entry(load_recipe(str(folder / RECIPE))):
                 _guarded(log, lambda: _zip_last_generator(folder, log))
-            if (folder / ZIP).exists():
-                code = _guarded(log, lambda: _deliver(folder, settings.only_zip, log))
+            if trained or zipped:
+                if trained and not settings.only_zip:
+                    _guarded(log, lambda: add_report(folder, log))
+                delivered = _guarded(log, lambda: deliver(folder, settings.only_zip, log))
+                code = delivered if (folder / ZIP).exists() else code
         log.close()
         if not settings.only_zip:
             write_bytes(output_folder() / LOG, (Path(scratch) / LOG).read_bytes())
@@ -98,23 +94,22 @@ def time_limit_seconds(settings: Settings) -> float:
     return TRIAL_SECONDS if interactive else FULL_SECONDS
 
 
-def output_folder() -> Path:
-    """Where Kaggle takes a kernel's output from."""
-    kaggle = Path("/kaggle/working")
-    chosen = os.environ.get("DOGGAN_KAGGLE_WORKING")
-    return Path(chosen) if chosen else kaggle if kaggle.is_dir() else Path.cwd()
-
-
 def _compete(settings: Settings, folder: Path, log: Log) -> None:
     _log_versions(log)
     # Check the settings before anything that takes time.
     deadline = Deadline(time_limit_seconds(settings))
     recipe = with_value(load_recipe(settings.recipe, settings.overrides), "seed", settings.seed)
     inputs = Inputs(input_roots())
-    if settings.photos is None:
+    if settings.photos is not None:
+        photos = require_exists(settings.photos, "what INPUT names")
+    elif _is_entry(recipe):
         photos = inputs.find_photos()
     else:
-        photos = require_exists(settings.photos, "the photos that INPUT names")
+        side = recipe.data.side_px
+        raise InputError(
+            f"{settings.recipe} trains on images of {side}x{side}, which are not the competition's;"
+            " set INPUT to the folder that they lie in"
+        )
     log(f"Input: {photos}")
     trial = ", a trial in the editor" if deadline.seconds == TRIAL_SECONDS else ""
     log(f"Time: {format_duration(deadline.seconds)}{trial}; output: {output_folder()}")
@@ -128,6 +123,8 @@ def _compete(settings: Settings, folder: Path, log: Log) -> None:
     from doggan.pipeline import Job, run_competition
 
     _log_gpus(log)
+    if not _is_entry(recipe):
+        return _train(photos, folder, recipe, deadline.minus(CLOSING_SECONDS), settings, log)
     judge, weights = choose_judge(inputs, log)
     run_competition(
         Job(
@@ -141,6 +138,27 @@ def _compete(settings: Settings, folder: Path, log: Log) -> None:
             say=log,
         )
     )
+
+
+def _is_entry(recipe: Recipe) -> bool:
+    """Whether its images are the competition's, which go into a zip."""
+    return recipe.data.side_px == SIDE_PX
+
+
+def _train(
+    source: Path, folder: Path, recipe: Recipe, deadline: Deadline, settings: Settings, log: Log
+) -> None:
+    """Trains on digits or other images that are not the competition's."""
+    from doggan.data.build import build_imageset
+    from doggan.gan.budget import fit_to_budget
+    from doggan.gan.trainer import train
+
+    imageset = build_imageset([source], folder / SET, recipe.data)
+    log(f"  {imageset.describe()}")
+    recipe = fit_to_budget(recipe, imageset, deadline=deadline, say=log)
+    resume = settings.goes_on_from is not None
+    result = train(imageset, folder, recipe, deadline=deadline, resume=resume, say=log)
+    log(f"  stopped by {result.stopped_by} after {result.images:,} images")
 
 
 def _log_versions(log: Log) -> None:
@@ -204,29 +222,3 @@ def _zip_last_generator(folder: Path, log: Log) -> None:
     count = recipe.submission.count
     batches = sample_seeds(generator, range(count), recipe.submission.truncation)
     log(write_submission(batches, folder / ZIP, count=count).summary())
-
-
-def _deliver(folder: Path, only_zip: bool, log: Log) -> None:
-    """Copies what is worth keeping to the output; raises DogganError where the zip is not valid."""
-    from doggan.gan.generator_file import GENERATORS
-    from doggan.submission import check_submission
-
-    output = output_folder()
-    if not only_zip:
-        _guarded(log, lambda: _write_report(folder, log))
-    kept = (SCORECARD, REPORT, GRID, CURVES, PROGRESS, STATS, *GENERATORS, CHECKPOINT)
-    for name in (ZIP,) if only_zip else (ZIP, *kept):
-        if (folder / name).exists():
-            write_bytes(output / name, (folder / name).read_bytes())
-            log(f"Output: {output / name} ({format_bytes((output / name).stat().st_size)})")
-    check = check_submission(output / ZIP)
-    if not check.valid:
-        raise DogganError(check.summary())
-    log(f"Done: {check.summary()}")
-
-
-def _write_report(folder: Path, log: Log) -> None:
-    from doggan.report.page import write_report
-
-    for note in write_report([folder], folder / REPORT).notes:
-        log(f"note: {note}")

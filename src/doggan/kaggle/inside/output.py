@@ -1,0 +1,54 @@
+"""What a kernel leaves in the folder that Kaggle takes its output from."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from doggan.gan.run_folder import (
+    CHECKPOINT,
+    CURVES,
+    GRID,
+    PROGRESS,
+    REPORT,
+    SCORECARD,
+    STATS,
+    ZIP,
+)
+from doggan.support.errors import DogganError
+from doggan.support.files import format_bytes, write_bytes
+
+
+def output_folder() -> Path:
+    """Where Kaggle takes a kernel's output from."""
+    kaggle = Path("/kaggle/working")
+    chosen = os.environ.get("DOGGAN_KAGGLE_WORKING")
+    return Path(chosen) if chosen else kaggle if kaggle.is_dir() else Path.cwd()
+
+
+def deliver(folder: Path, only_zip: bool, log: Callable[[str], None]) -> None:
+    """Copies what is worth keeping of a run, or its zip alone, to the output.
+
+    Raises DogganError where the zip is not valid.
+    """
+    from doggan.gan.generator_file import GENERATORS
+    from doggan.submission import check_submission
+
+    output = output_folder()
+    kept = (SCORECARD, REPORT, GRID, CURVES, PROGRESS, STATS, *GENERATORS, CHECKPOINT)
+    for name in (ZIP,) if only_zip else (ZIP, *kept):
+        if (folder / name).exists():
+            write_bytes(output / name, (folder / name).read_bytes())
+            log(f"Output: {output / name} ({format_bytes((output / name).stat().st_size)})")
+    if (folder / ZIP).exists():
+        check = check_submission(output / ZIP)
+        if not check.valid:
+            raise DogganError(check.summary())
+        log(f"Done: {check.summary()}")
+
+
+def add_report(folder: Path, log: Callable[[str], None]) -> None:
+    """Writes the report of a run into its folder."""
+    from doggan.report.page import write_report
+
+    for note in write_report([folder], folder / REPORT).notes:
+        log(f"note: {note}")

@@ -1,0 +1,58 @@
+"""What a run left in the output folder, shown inline by a notebook."""
+
+from pathlib import Path
+
+from doggan.gan.run_folder import NEIGHBOURS_PICTURE, SCORECARD, ZIP
+from doggan.kaggle.inside.inputs import Inputs, input_roots
+from doggan.kaggle.inside.judge import HOW_TO, choose_judge
+from doggan.kaggle.inside.output import output_folder
+
+_PAIRS = 12
+
+
+def scorecard() -> object:
+    """The score in words, or how to get one."""
+    from doggan.scoring.scorecard import read_scorecard
+
+    path = output_folder() / SCORECARD
+    return _text(read_scorecard(path).summary() if path.exists() else f"Not scored. {HOW_TO}")
+
+
+def picture(name: str) -> object:
+    """A picture of the output."""
+    from IPython.display import Image
+
+    path = output_folder() / name
+    return Image(filename=str(path)) if path.exists() else _text(f"There is no {path}.")
+
+
+def neighbours(photos: str | None) -> object:
+    """The generated images that are nearest to one of the photos, beside it, searched for now."""
+    path = output_folder() / ZIP
+    if not path.exists():
+        return _text(f"There is no {path}.")
+    from doggan.data.images import load_images
+    from doggan.gan.pictures import save_picture
+    from doggan.report.neighbours_picture import draw_neighbours
+    from doggan.scoring.judges.judge import load_judge
+    from doggan.scoring.neighbours import find_neighbours
+    from doggan.scoring.reference import read_reference
+    from doggan.support.device import choose_device
+
+    inputs = Inputs(input_roots())
+    name, weights = choose_judge(inputs, print)
+    if name == "none":
+        return _text(f"No network looks for the nearest photos. {HOW_TO}")
+    judge = load_judge(name, device=choose_device("auto"), weights=weights)
+    reference = read_reference([Path(photos) if photos else inputs.find_photos()])
+    images = load_images(path)
+    found = find_neighbours(images, reference, judge)
+    drawn = draw_neighbours(found, images, reference.images, _PAIRS)
+    save_picture(drawn, output_folder() / NEIGHBOURS_PICTURE)
+    return picture(NEIGHBOURS_PICTURE)
+
+
+def _text(words: str) -> object:
+    from IPython.display import Pretty
+
+    return Pretty(words)
