@@ -36,7 +36,7 @@ setup(
         "matplotlib>=3.8",
         "tensorboard",
         # The kaggle client imports six without declaring it.
-        "kaggle>=2.2",
+        "kaggle>=2.2.3",  # from which on it streams a run's log
         "six",
         "python-slugify",  # the slug of a title, by Kaggle's own rule
         # The weights of the judge that needs no download.
@@ -50,6 +50,10 @@ setup(
             "pytest-timeout>=2.3,<3",
             "pytest-xdist>=3.7,<4",
             "ruff>=0.17,<0.18",
+            # Runs the notebook.
+            "nbformat>=5.10,<6",
+            "nbclient>=0.10,<0.12",
+            "ipykernel>=6.29,<8",
             # Drives the system's Chromium through the report.
             "playwright>=1.40,<2",
             # What the tests hold our own against.

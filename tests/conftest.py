@@ -19,11 +19,12 @@ from doggan.recipe import load_recipe
 from doggan.support.device import choose_device, choose_precision
 
 # What a machine may lack; a test that needs it is skipped, or fails where DOGGAN_REQUIRE names it,
-# as in `DOGGAN_REQUIRE=chromium,peers,wheel`.
+# as in `DOGGAN_REQUIRE=chromium,peers,wheel,notebook`.
 MAY_BE_MISSING = {
     "chromium": "the browser, and Playwright to drive it",
     "peers": "the packages that ours are held against",
     "wheel": "pip and setuptools",
+    "notebook": "what reads and runs a notebook",
 }
 REQUIRED = set(filter(None, os.environ.get("DOGGAN_REQUIRE", "").split(",")))
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
