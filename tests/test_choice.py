@@ -93,6 +93,20 @@ def test_the_best_average_and_truncation_are_taken(recipe, plan):
     assert Choice.from_dict(asdict(choice)) == choice
 
 
+def test_a_rival_that_is_better_is_taken(recipe, plan):
+    own, rivals = [network(0), network(2)], [network(3), network(1)]
+    choice, generator = choose_generator(own, recipe, plan, 400, Deadline(None), rivals)
+    assert generator is rivals[1]
+    assert choice.chosen.rival
+    assert len(choice.candidates) == 4 * 4
+    lines = choice.table().splitlines()
+    assert [line.split("   ")[0].strip() for line in lines[3:5]] == ["5.0% rival", "20.0% rival"]
+    assert "taken: half-life 20.0% of the rival's run, z x 1.1" in lines[5]
+    # What competes is judged within the same time.
+    few = images_to_judge(plan, recipe, 2, Deadline(4_000.0), print)
+    assert few == pytest.approx(images_to_judge(plan, recipe, 1, Deadline(2_000.0), print), abs=2)
+
+
 def test_one_half_of_the_reference_decides_and_the_other_reports(recipe, plan):
     (choice, generator), _ = choose(recipe, plan)
     features = plan.reference.features(plan.judge)
@@ -115,17 +129,17 @@ def test_as_many_images_are_judged_as_their_share_of_the_time_allows(recipe):
     said = []
     reference = Reference(np.zeros((4, 8, 8, 3), np.uint8), "made")
     plan = make_plan(reference, seconds_an_image=0.01, mathematics_seconds=0.5)
-    assert images_to_judge(plan, recipe, Deadline(None), said.append) == MOST_IMAGES
+    assert images_to_judge(plan, recipe, 1, Deadline(None), said.append) == MOST_IMAGES
     few = with_value(recipe, "submission.count", 20)
-    assert images_to_judge(plan, few, Deadline(None), said.append) == 20
+    assert images_to_judge(plan, few, 1, Deadline(None), said.append) == 20
     limit = 8 * (0.5 + 0.01 * 800) / TIME_SHARE  # for 800 images of each of 8 candidates
-    images = images_to_judge(plan, recipe, Deadline(limit), said.append)
+    images = images_to_judge(plan, recipe, 1, Deadline(limit), said.append)
     assert images == pytest.approx(800, abs=2)
-    assert seconds_to_choose(plan, recipe, images) <= TIME_SHARE * limit
+    assert seconds_to_choose(plan, recipe, 1, images) <= TIME_SHARE * limit
     assert not said
     short = 8 * (0.5 + 0.01 * (FEWEST_IMAGES - 10)) / TIME_SHARE
-    assert images_to_judge(plan, recipe, Deadline(short), said.append) == 0
-    assert images_to_judge(plan, recipe, Deadline(1.0), said.append) == 0
+    assert images_to_judge(plan, recipe, 1, Deadline(short), said.append) == 0
+    assert images_to_judge(plan, recipe, 1, Deadline(1.0), said.append) == 0
     assert len(said) == 2
     assert "too short" in said[0]
 

@@ -16,6 +16,7 @@ import torch
 from conftest import LOUD, TINY, make_photos, without_modules, write
 from doggan import pipeline, submission
 from doggan.competition import JUDGE_DATASET
+from doggan.gan import rival
 from doggan.gan.history import read_history
 from doggan.gan.run_folder import NO_TENSORBOARD
 from doggan.gan.state import new_state, save_checkpoint
@@ -110,7 +111,7 @@ def test_a_run_that_fails_leaves_the_zip_of_its_last_generator(kernel, no_judge,
     def check_20(path, *, count=20):
         return check_submission(path, count=count)
 
-    monkeypatch.setattr(pipeline, "train", train_and_fail)
+    monkeypatch.setattr(rival, "train", train_and_fail)
     monkeypatch.setattr(submission, "check_submission", check_20)
     assert run_kernel(SETTINGS) == 0  # Kaggle takes no output from a kernel that failed
     log = log_of(kernel)
@@ -141,7 +142,7 @@ def test_before_there_is_a_generator_a_failure_leaves_the_log(kernel, no_judge, 
     def fail(*arguments, **options):
         raise RuntimeError("out of luck")
 
-    monkeypatch.setattr(pipeline, "train", fail)
+    monkeypatch.setattr(rival, "train", fail)
     assert run_kernel(SETTINGS) == 1
     assert output(kernel) == ["doggan.log"]
     assert "RuntimeError: out of luck" in log_of(kernel)

@@ -18,8 +18,9 @@ from doggan.gan.generator_file import load_generator, save_generator
 from doggan.gan.networks import make_networks
 from doggan.gan.pictures import make_grid, save_picture
 from doggan.gan.recorder import GRID_COLUMNS, SEEDS
+from doggan.gan.rival import idle_gpu, train_with_rival
 from doggan.gan.sampler import sample_seeds
-from doggan.gan.trainer import TrainingResult, train
+from doggan.gan.trainer import TrainingResult
 from doggan.recipe import Recipe, with_value
 from doggan.scoring.choice import (
     Choice,
@@ -114,23 +115,26 @@ def run_competition(job: Job) -> CompetitionResult:
 
     # Measure what follows training.
     reserve = _measure_zip(job, len(imageset.label_names)) * MARGIN + MARGIN_SECONDS
-    plan = choice = scorecard = unscored = None
+    plan = choice = scorecard = unscored = gpu = None
     images_to_choose_by = 0
     try:
         plan = _plan_scoring(job, deadline.minus(reserve))
         reserve += plan.seconds * MARGIN
         if recipe.submission.choose:
-            images_to_choose_by = images_to_judge(plan, recipe, deadline.minus(reserve), say)
+            gpu = idle_gpu(recipe, job.device)
+            options = (plan, recipe, 1 if gpu is None else 2)
+            images_to_choose_by = images_to_judge(*options, deadline.minus(reserve), say)
     except NoScoreError as reason:
         unscored = str(reason)
-    choosing = images_to_choose_by and seconds_to_choose(plan, recipe, images_to_choose_by) * MARGIN
+    choosing = images_to_choose_by and seconds_to_choose(*options, images_to_choose_by) * MARGIN
 
     say(f"Training; {format_duration(reserve + choosing)} are kept back for what follows it")
     until = deadline.minus(reserve + choosing)
-    training = train(
+    training, rival = train_with_rival(
         imageset,
         folder,
         recipe,
+        gpu if images_to_choose_by else None,
         device=job.device,
         deadline=until,
         resume=job.resume,
@@ -141,7 +145,8 @@ def run_competition(job: Job) -> CompetitionResult:
     if training.stopped_by.startswith("SIG"):
         unscored = f"the run was stopped by {training.stopped_by}"
     elif images_to_choose_by:
-        choice = _choose(job, plan, images_to_choose_by, training.images, deadline.minus(reserve))
+        until = deadline.minus(reserve)
+        choice = _choose(job, plan, images_to_choose_by, training.images, until, rival)
 
     say("Writing the submission")
     images, submission = _write_zip(job)
@@ -207,18 +212,22 @@ def _plan_scoring(job: Job, deadline: Deadline) -> ScoringPlan:
 
 
 def _choose(
-    job: Job, plan: ScoringPlan, images: int, images_seen: int, deadline: Deadline
+    job: Job, plan: ScoringPlan, images: int, seen: int, deadline: Deadline, rival: Path | None
 ) -> Choice | None:
-    """Makes the best average, at its truncation, the run's generator; None where it cannot."""
+    """Makes the best average, at its truncation, the run's generator; None where it cannot.
+
+    Those of the run in the folder `rival` compete.
+    """
     job.say(f"Choosing the average and the truncation by {images:,} images of each")
     try:
         averages = load_averages(job.folder, job.device)
-        choice, generator = choose_generator(averages, job.recipe, plan, images, deadline)
+        rivals = load_averages(rival, job.device) if rival else ()
+        choice, generator = choose_generator(averages, job.recipe, plan, images, deadline, rivals)
     except InputError as error:  # such as images that are all alike: the zip comes all the same
         job.say(f"  nothing was chosen: {error}")
         return None
     recipe = with_value(job.recipe, "submission.truncation", choice.chosen.truncation)
-    save_generator(job.folder, generator, recipe, images_seen, generator.label_names)
+    save_generator(job.folder, generator, recipe, seen, generator.label_names)
     job.say(textwrap.indent(choice.table(), "  "))
     return choice
 

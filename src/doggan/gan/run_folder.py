@@ -22,6 +22,7 @@ GRID = "grid.png"
 ZIP = ENTRY
 SCORECARD = "scorecard.json"
 RESULT = "result.json"
+RIVAL = "rival"  # the run of another seed, see `doggan.gan.rival`
 # What commands leave beside it.
 SAMPLE = "sample.png"
 NEIGHBOURS = "neighbours.json"
@@ -32,8 +33,10 @@ REPORT = "report.html"
 
 
 def remove_partials(folder: Path) -> None:
-    """Removes what a kill left half written."""
+    """Removes what a kill left half written; a rival may be at work, and removes its own."""
     for partial in [*folder.rglob(".*.partial"), *folder.rglob(".*.partial.previous")]:
+        if partial.is_relative_to(folder / RIVAL):
+            continue
         if partial.is_dir():
             shutil.rmtree(partial, ignore_errors=True)
         else:

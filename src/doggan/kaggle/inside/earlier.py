@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from doggan.gan.run_folder import CHECKPOINT, STATS
+from doggan.kaggle.inside.output import CONTINUED
 from doggan.recipe import (
     BY_BUDGET,
     BudgetRecipe,
@@ -29,7 +29,7 @@ def take_up(checkpoint: Path, recipe: Recipe, folder: Path) -> Recipe:
             recipe = with_value(recipe, key, decided[key])
         recipe = replace(recipe, budget=BudgetRecipe())
     require_same_course(earlier, recipe, checkpoint)
-    for name in (STATS, CHECKPOINT):
-        if (path := checkpoint.with_name(name)).is_file():
+    for name in CONTINUED:
+        if (path := checkpoint.parent / name).is_file():
             write_bytes(folder / name, path.read_bytes())
     return recipe

@@ -13,7 +13,7 @@ from pathlib import Path
 from doggan.competition import ANNOTATION_FOLDER, KAGGLE_FOLDERS, STANFORD_FOLDERS
 from doggan.data.archives import ARCHIVE_SUFFIXES, open_files
 from doggan.data.stanford import names_annotated_photos
-from doggan.gan.run_folder import CHECKPOINT
+from doggan.gan.run_folder import CHECKPOINT, RIVAL
 from doggan.support.errors import InputError
 
 ROOTS = ("/kaggle/input", "../input")
@@ -79,7 +79,8 @@ class Inputs:
 
         Raises InputError where there is none, or more than one.
         """
-        found = [folder / CHECKPOINT for folder in self._files if CHECKPOINT in self._files[folder]]
+        runs = [folder for folder in self._files if CHECKPOINT in self._files[folder]]
+        found = [folder / CHECKPOINT for folder in runs if folder.name != RIVAL]
         if len(found) != 1:
             listed = "".join(f"\n  {path}" for path in found) or self._listing()
             raise InputError(

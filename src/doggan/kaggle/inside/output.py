@@ -10,12 +10,16 @@ from doggan.gan.run_folder import (
     GRID,
     PROGRESS,
     REPORT,
+    RIVAL,
     SCORECARD,
     STATS,
     ZIP,
 )
 from doggan.support.errors import DogganError
 from doggan.support.files import format_bytes, write_bytes
+
+# What the next session goes on from, a rival's included.
+CONTINUED = (STATS, CHECKPOINT, f"{RIVAL}/{STATS}", f"{RIVAL}/{CHECKPOINT}")
 
 
 def output_folder() -> Path:
@@ -34,7 +38,7 @@ def deliver(folder: Path, only_zip: bool, log: Callable[[str], None]) -> None:
     from doggan.submission import check_submission
 
     output = output_folder()
-    kept = (SCORECARD, REPORT, GRID, CURVES, PROGRESS, STATS, *GENERATORS, CHECKPOINT)
+    kept = (SCORECARD, REPORT, GRID, CURVES, PROGRESS, *GENERATORS, *CONTINUED)
     for name in (ZIP,) if only_zip else (ZIP, *kept):
         if (folder / name).exists():
             write_bytes(output / name, (folder / name).read_bytes())

@@ -1,0 +1,99 @@
+"""A second training, of the next seed, on a GPU that would be idle; the best of both is taken."""
+
+import math
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from doggan.data.imageset import ImageSet, open_imageset
+from doggan.gan.distributed import choose_processes, started_by_torchrun
+from doggan.gan.run_folder import CHECKPOINT, RIVAL
+from doggan.gan.trainer import TrainingResult, train
+from doggan.recipe import Recipe
+from doggan.support.deadline import Deadline
+from doggan.support.device import choose_device
+
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+_GRACE_SECONDS = 10.0  # for a process to end: its last save comes before the deadline
+
+
+def idle_gpu(recipe: Recipe, device: str) -> int | None:
+    """The number of a GPU that the recipe's training leaves idle; None where there is none."""
+    if started_by_torchrun() or choose_device(device).type != "cuda":
+        return None
+    gpus = torch.cuda.device_count()
+    processes, _ = choose_processes(recipe.train, gpus)
+    return processes if processes < gpus else None
+
+
+def train_with_rival(
+    imageset: ImageSet,
+    folder: Path,
+    recipe: Recipe,
+    gpu: int | None,
+    *,
+    deadline: Deadline,
+    say: Callable[[str], None],
+    **options,
+) -> tuple[TrainingResult, Path | None]:
+    """`train`, and at the same time the recipe with the next seed, in RIVAL, on the GPU `gpu`.
+
+    Returns the first one's result, and the other's folder: None without a GPU for it, or where it
+    has failed. It goes on where an earlier one has ended. `options` are those of `train`.
+    """
+    if gpu is None:
+        return train(imageset, folder, recipe, deadline=deadline, say=say, **options), None
+    say(f"  GPU {gpu} trains a rival, by the next seed; the judge takes the better one")
+    rival = folder / RIVAL
+    process = _start(gpu, imageset.folder, rival, recipe, deadline)
+    try:
+        result = train(imageset, folder, recipe, deadline=deadline, say=say, **options)
+        if not result.stopped_by.startswith("SIG"):
+            seconds = max(0.0, deadline.remaining()) + _GRACE_SECONDS
+            process.join(None if math.isinf(seconds) else seconds)
+    finally:
+        process.terminate()  # which a training takes for a clean stop
+        process.join(_GRACE_SECONDS)
+        process.kill()
+        process.join()
+    if process.exitcode == 0:
+        return result, rival
+    say("  the rival has failed, and left nothing to choose from")
+    return result, None
+
+
+def _start(
+    gpu: int, set_folder: Path, folder: Path, recipe: Recipe, deadline: Deadline
+) -> multiprocessing.Process:
+    recipe = replace(recipe, seed=(recipe.seed + 1) % 2**32)
+    process = multiprocessing.get_context("spawn").Process(
+        target=_train, args=(set_folder, folder, recipe, deadline), daemon=True
+    )
+    # A process sees its GPUs as they are set when it starts.
+    before = os.environ.get(_VISIBLE)
+    os.environ[_VISIBLE] = before.split(",")[gpu] if before else str(gpu)
+    try:
+        process.start()
+    finally:
+        del os.environ[_VISIBLE]
+        if before is not None:
+            os.environ[_VISIBLE] = before
+    return process
+
+
+def _train(set_folder: Path, folder: Path, recipe: Recipe, deadline: Deadline) -> None:
+    sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (its bar would be drawn over the other one's)
+    train(
+        open_imageset(set_folder),
+        folder,
+        recipe,
+        deadline=deadline,
+        resume=(folder / CHECKPOINT).exists(),
+        processes=1,
+        say=lambda line: None,
+    )
