@@ -10,12 +10,14 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from doggan.gan import distributed as distributed_module
 from doggan.gan import progress, trainer
 from doggan.gan import state as state_module
 from doggan.gan.distributed import REASONS, Processes, check_batch, choose_processes, launch
@@ -179,6 +181,37 @@ def test_where_the_second_process_dies_at_the_start_one_trains(
     train(tiny_set, tmp_path / "alone", tiny_recipe)
     one, other = weights(tmp_path / "run"), weights(tmp_path / "alone")
     assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+class Stalling:
+    """A set's folder. Of the processes that it is sent to the second one falls silent."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return _arrive_and_stall, (self.folder,)
+
+
+def _arrive_and_stall(folder):
+    distributed_module.STALLED = timedelta(seconds=4)
+    if os.environ["RANK"] == "1":
+
+        def stall(*arguments):
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            time.sleep(600)
+
+        Processes.agree = stall
+    return folder
+
+
+@pytest.mark.slow
+def test_where_a_process_falls_silent_one_goes_on_alone(tiny_set, tiny_recipe, tmp_path):
+    assert timedelta(minutes=5) == distributed_module.STALLED
+    sent, said = replace(tiny_set, folder=Stalling(tiny_set.folder)), []
+    result = train(sent, tmp_path / "run", tiny_recipe, processes=2, say=said.append)
+    assert (result.images, result.stopped_by) == (64, "images")
+    assert "training process 0 of 2 ended" in said[0]
 
 
 def fail_as_a_training(*arguments):
