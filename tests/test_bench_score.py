@@ -14,6 +14,7 @@ RATIOS = {
     "precision": {"bf16_mifid_difference"},
     "efficientnet": {"efficientnet_ratio", "efficientnet_images_per_second"},
     "mathematics": {"mathematics_ratio", "mathematics_memory_ratio"},
+    "manifolds": {"manifolds_ratio"},
     "cache": {"second_score_ratio"},
 }
 # What a ratio is of: (what is divided, by what).
@@ -32,6 +33,7 @@ PARTS_OF = {
     ),
     "mathematics_ratio": ("mathematics_published_seconds", "mathematics_seconds"),
     "mathematics_memory_ratio": ("mathematics_published_gigabytes", "mathematics_gigabytes"),
+    "manifolds_ratio": ("manifolds_fidelity_seconds", "manifolds_seconds"),
     "second_score_ratio": ("first_score_seconds", "second_score_seconds"),
 }
 
