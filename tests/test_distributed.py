@@ -22,12 +22,11 @@ from doggan.gan import progress, trainer
 from doggan.gan import state as state_module
 from doggan.gan.distributed import REASONS, Processes, check_batch, choose_processes, launch
 from doggan.gan.history import read_history
-from doggan.gan.monitor import NonFiniteLossError
 from doggan.gan.networks import make_networks
 from doggan.gan.trainer import train
 from doggan.recipe import TrainRecipe, with_value
 from doggan.support.deadline import Deadline
-from doggan.support.errors import DogganError, InputError
+from doggan.support.errors import DogganError, InputError, NonFiniteLossError
 from processes import PATIENCE_SECONDS, none_left, started, wait_until
 
 CPU = torch.device("cpu")

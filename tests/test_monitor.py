@@ -10,10 +10,11 @@ from doggan.gan import trainer
 from doggan.gan.augment import Augment
 from doggan.gan.distributed import Processes
 from doggan.gan.losses import BinaryCrossEntropy
-from doggan.gan.monitor import Monitor, NonFiniteLossError, StepResult
+from doggan.gan.monitor import Monitor, StepResult
 from doggan.gan.state import TrainingState, new_state
 from doggan.gan.steps import Steps
 from doggan.recipe import with_value
+from doggan.support.errors import NonFiniteLossError
 
 CPU = torch.device("cpu")
 

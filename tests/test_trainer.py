@@ -21,7 +21,6 @@ from doggan.gan import state as checkpoint
 from doggan.gan.generator_file import load_generator
 from doggan.gan.history import read_history
 from doggan.gan.losses import LOSSES, BinaryCrossEntropy
-from doggan.gan.monitor import NonFiniteLossError
 from doggan.gan.recorder import Recorder
 from doggan.gan.sampler import sample_seeds
 from doggan.gan.state import load_checkpoint, new_state
@@ -30,7 +29,7 @@ from doggan.gan.trainer import train
 from doggan.recipe import load_recipe, recipe_from_toml, with_value
 from doggan.support.deadline import Deadline
 from doggan.support.device import choose_device, choose_precision, set_determinism
-from doggan.support.errors import DogganError, InputError
+from doggan.support.errors import DogganError, InputError, NonFiniteLossError
 
 CPU = torch.device("cpu")
 

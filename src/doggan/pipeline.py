@@ -37,6 +37,7 @@ from doggan.support.deadline import Deadline, format_duration
 from doggan.support.device import choose_device
 from doggan.support.errors import InputError
 from doggan.support.files import write_json
+from doggan.support.lock import held
 
 MARGIN_SECONDS = 2.0  # beside MARGIN, for what follows training
 MEASURED_IMAGES = 200
@@ -105,6 +106,11 @@ def run_competition(job: Job) -> CompetitionResult:
     Where time is short nothing is chosen, and then fewer images are scored; the zip always comes.
     Raises what the stages raise: InputError for unusable input, DogganError for failures.
     """
+    with held(job.folder):
+        return _run(job)
+
+
+def _run(job: Job) -> CompetitionResult:
     folder, recipe, deadline, say = job.folder, job.recipe, job.deadline, job.say
     run_folder.check_run_folder(folder, job.resume)
     say(f"Building the set from {', '.join(map(str, job.sources))}")

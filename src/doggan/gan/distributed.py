@@ -17,7 +17,7 @@ from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from doggan.recipe import TrainRecipe
-from doggan.support.errors import DogganError, InputError
+from doggan.support.errors import DogganError, InputError, NonFiniteLossError
 
 # Why a training stops, in the words of its history; "" while it does not.
 REASONS = ("", "images", "time limit", "SIGINT", "SIGTERM")
@@ -138,7 +138,8 @@ def launch(count: int, function: Callable[..., None], *arguments: object) -> str
         words = failure.message
         words = words["message"] if isinstance(words, dict) else words
         if words.startswith(_OWN):
-            raise DogganError(words.removeprefix(_OWN)) from error
+            name, _, said = words.removeprefix(_OWN).partition(": ")
+            raise _OWN_ERRORS[name](said) from error
         raise LostProcessError(
             f"training process {rank} of {count} ended ({words.splitlines()[0]})"
         ) from error
@@ -166,7 +167,8 @@ def _in_own_session(function: Callable[..., None], *arguments: object) -> None:
     try:
         function(*arguments)
     except DogganError as error:
-        raise _OwnError(error) from error
+        name = next(cls.__name__ for cls in type(error).mro() if cls.__name__ in _OWN_ERRORS)
+        raise _OwnError(f"{name}: {error}") from error
 
 
 class _OwnError(Exception):
@@ -174,6 +176,7 @@ class _OwnError(Exception):
 
 
 _OWN = f"{_OwnError.__name__}: "
+_OWN_ERRORS = {cls.__name__: cls for cls in (DogganError, InputError, NonFiniteLossError)}
 
 
 def choose_processes(options: TrainRecipe, gpus: int) -> tuple[int, str]:

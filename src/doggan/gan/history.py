@@ -1,6 +1,7 @@
 """What a run has measured, interval by interval: stats.jsonl, TensorBoard's events, curves.png."""
 
 import json
+import math
 import os
 import sys
 import time
@@ -74,7 +75,9 @@ class History:
             for name, value in row.items():
                 if isinstance(value, int | float) and name != "images":
                     self._events.add_scalar(name, value, row["images"])
-            self._events.add_image("grid", grid, row["images"], dataformats="HWC")
+            # Pictures take the most space: those of the rows 1, 2, 4, 8, ... and of the last.
+            if math.log2(len(self.rows)).is_integer() or row.get("stopped_by"):
+                self._events.add_image("grid", grid, row["images"], dataformats="HWC")
             self._events.flush()
 
     def close(self) -> None:

@@ -7,13 +7,9 @@ import torch
 from doggan.gan.distributed import Processes
 from doggan.gan.state import TrainingState
 from doggan.support.device import peak_memory_bytes
-from doggan.support.errors import DogganError
+from doggan.support.errors import NonFiniteLossError
 
 _SUMMED = ("loss_d", "loss_g", "grad_norm_d", "grad_norm_g", "accuracy_real", "accuracy_fake")
-
-
-class NonFiniteLossError(DogganError):
-    """A loss or a gradient became infinite or not a number."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,9 +30,13 @@ class ProgressBar:
         self._bar.set_postfix_str(f"{left} left, {describe_row(row)}", refresh=False)
         self._bar.update(min(1.0, max(row["images"] / self._images, by_time)) - self._bar.n)
 
+    def say(self, words: str) -> None:
+        """Says a line above the bar."""
+        self._bar.write(words, file=sys.stderr)
+
     def warn(self, words: str) -> None:
         """Says a warning above the bar."""
-        self._bar.write(f"Warning: {words}", file=sys.stderr)
+        self.say(f"Warning: {words}")
 
     def close(self) -> None:
         """Leaves the bar as it is."""

@@ -21,6 +21,7 @@ from doggan.support.deadline import Deadline
 from doggan.support.files import write_json, write_text
 
 GRID_COLUMNS, GRID_ROWS = 10, 5
+MOST_GRIDS = 256
 SEEDS = range(GRID_COLUMNS * GRID_ROWS)
 END_SECONDS = 1.0  # the interpreter takes about so long to put away what PyTorch has loaded
 
@@ -36,8 +37,12 @@ class Recorder:
         imageset: ImageSet,
         state: TrainingState,
         deadline: Deadline,
+        taken_up: str = "",
     ):
-        """Starts the folder, or goes on with it: everything is there from the first moment on."""
+        """Starts the folder, or goes on with it: everything is there from the first moment on.
+
+        `taken_up` says where it goes on from.
+        """
         remove_partials(folder)
         self._folder, self._recipe, self._imageset = folder, recipe, imageset
         write_text(folder / RECIPE, recipe_to_toml(recipe))
@@ -53,6 +58,8 @@ class Recorder:
         self._save(state)
         self.draw_course()
         self._bar = ProgressBar(recipe.train.images, deadline)
+        if taken_up:
+            self._bar.say(f"The run {taken_up}")
         for what in ("precision", "threads"):
             was, now = before.get(what), environment.get(what)
             if was not in (None, now):
@@ -104,6 +111,7 @@ class Recorder:
         images = next(sample(network, self._z))
         grid = make_grid(images, GRID_COLUMNS)
         save_picture(grid, self._folder / GRIDS / f"{state.images_seen:09d}.png")
+        thin_out(self._folder / GRIDS)
         save_generator(
             self._folder, network, self._recipe, state.images_seen, self._imageset.label_names
         )
@@ -141,6 +149,18 @@ class NoRecorder:
     def show(self, row: dict) -> None: ...
     def save(self, state: TrainingState, row: dict) -> None: ...
     def close(self) -> None: ...
+
+
+def thin_out(folder: Path) -> None:
+    """Once there are twice MOST_GRIDS, takes away every second one: the first and the last stay.
+
+    So what is left is evenly spaced, a long run has no more than some hundred MB of them, and its
+    GIF, which shows fewer, is the same.
+    """
+    grids = sorted(folder.glob("*.png"))
+    if len(grids) >= 2 * MOST_GRIDS:
+        for grid in grids[1:-1:2]:
+            grid.unlink(missing_ok=True)
 
 
 def _environment_of_run(folder: Path) -> dict:

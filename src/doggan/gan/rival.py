@@ -12,11 +12,13 @@ import torch
 
 from doggan.data.imageset import ImageSet, open_imageset
 from doggan.gan.distributed import choose_processes, started_by_torchrun
+from doggan.gan.history import read_history
 from doggan.gan.run_folder import CHECKPOINT, RIVAL
 from doggan.gan.trainer import TrainingResult, train
 from doggan.recipe import Recipe
 from doggan.support.deadline import Deadline
 from doggan.support.device import choose_device
+from doggan.support.errors import NonFiniteLossError
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 _GRACE_SECONDS = 10.0  # for a process to end: its last save comes before the deadline
@@ -43,16 +45,17 @@ def train_with_rival(
 ) -> tuple[TrainingResult, Path | None]:
     """`train`, and at the same time the recipe with the next seed, in RIVAL, on the GPU `gpu`.
 
-    Returns the first one's result, and the other's folder: None without a GPU for it, or where it
+    Returns the first one's result, which is `divergence` where it has diverged for good, and the other's folder: None without a GPU for it, or where it
     has failed. It goes on where an earlier one has ended. `options` are those of `train`.
     """
+    options |= {"deadline": deadline, "say": say}
     if gpu is None:
-        return train(imageset, folder, recipe, deadline=deadline, say=say, **options), None
+        return _train_to_an_end(imageset, folder, recipe, **options), None
     say(f"  GPU {gpu} trains a rival, by the next seed; the judge takes the better one")
     rival = folder / RIVAL
     process = _start(gpu, imageset.folder, rival, recipe, deadline)
     try:
-        result = train(imageset, folder, recipe, deadline=deadline, say=say, **options)
+        result = _train_to_an_end(imageset, folder, recipe, **options)
         if not result.stopped_by.startswith("SIG"):
             seconds = max(0.0, deadline.remaining()) + _GRACE_SECONDS
             process.join(None if math.isinf(seconds) else seconds)
@@ -65,6 +68,18 @@ def train_with_rival(
         return result, rival
     say("  the rival has failed, and left nothing to choose from")
     return result, None
+
+
+def _train_to_an_end(
+    imageset: ImageSet, folder: Path, recipe: Recipe, *, say: Callable[[str], None], **options
+) -> TrainingResult:
+    """`train`, for which to diverge is an end too: what it saved before that is good."""
+    try:
+        return train(imageset, folder, recipe, say=say, **options)
+    except NonFiniteLossError as error:
+        say(f"Warning: {error}; what follows takes the generator that was saved before it")
+    end = read_history(folder)[-1]
+    return TrainingResult(images=end["images"], seconds=end["seconds"], stopped_by="divergence")
 
 
 def _start(

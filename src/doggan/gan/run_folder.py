@@ -16,6 +16,7 @@ GRIDS = "grids"  # a picture an interval, named by the images seen
 PROGRESS = "progress.gif"
 CURVES = "curves.png"
 CHECKPOINT = "checkpoint.pt"
+PREVIOUS_CHECKPOINT = "checkpoint-previous.pt"  # the one before, for where that is damaged
 # What a whole run adds.
 SET = "set"
 GRID = "grid.png"
@@ -50,7 +51,7 @@ def check_run_folder(folder: Path, resume: bool) -> None:
         str(folder).encode("utf-8")
     except UnicodeEncodeError as error:
         raise InputError(f"the name {folder} is not UTF-8; choose another --out") from error
-    holds_run = (folder / CHECKPOINT).exists()
+    holds_run = any((folder / name).exists() for name in (CHECKPOINT, PREVIOUS_CHECKPOINT))
     if holds_run and not resume:
         raise InputError(
             f"{folder} already holds a run; continue it with --resume, or choose another --out"

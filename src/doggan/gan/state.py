@@ -1,5 +1,6 @@
 """All that a training's next step depends on: made, saved whole and loaded whole."""
 
+import os
 import pickle
 import zipfile
 from dataclasses import dataclass
@@ -11,12 +12,12 @@ from torch import nn
 from doggan.data.imageset import ImageSet
 from doggan.gan.ema import EMA
 from doggan.gan.networks import make_networks
-from doggan.gan.run_folder import CHECKPOINT
+from doggan.gan.run_folder import CHECKPOINT, PREVIOUS_CHECKPOINT
 from doggan.recipe import Recipe, recipe_from_toml, recipe_to_toml, recipe_values
 from doggan.support.errors import DogganError, InputError
 from doggan.support.files import atomic_path, format_bytes, require_free_space
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 @dataclass(kw_only=True)
@@ -34,6 +35,7 @@ class TrainingState:
     steps: int = 0  # taken before the next one
     seconds: float = 0.0
     skipped_steps: int = 0
+    slowdowns: int = 0  # how often both rates were lowered, see `schedule.SLOWDOWN`
 
     def parts(self) -> dict[str, object]:
         """What has a state_dict, by its name in a checkpoint."""
@@ -47,7 +49,7 @@ class TrainingState:
         }
 
 
-_COUNTERS = ("images_seen", "steps", "seconds", "skipped_steps")
+_COUNTERS = ("images_seen", "steps", "seconds", "skipped_steps", "slowdowns")
 
 
 def new_state(
@@ -80,7 +82,7 @@ def new_state(
 
 
 def save_checkpoint(folder: Path, state: TrainingState, recipe: Recipe, set_sha256: str) -> None:
-    """Writes `checkpoint.pt` atomically; the previous one stays good until then.
+    """Writes `checkpoint.pt` atomically; what it was becomes `checkpoint-previous.pt`.
 
     Raises DogganError, saying how much space it takes, where it cannot be written.
     """
@@ -100,6 +102,7 @@ def save_checkpoint(folder: Path, state: TrainingState, recipe: Recipe, set_sha2
                 torch.save(content, temporary)
             except RuntimeError as error:  # how PyTorch's writer reports a full disk
                 raise OSError(error) from error
+            _keep_as_previous(folder)
     except DogganError as error:
         raise DogganError(
             f"{error}. {folder / CHECKPOINT} takes {format_bytes(size)} beside the previous one, "
@@ -107,14 +110,13 @@ def save_checkpoint(folder: Path, state: TrainingState, recipe: Recipe, set_sha2
         ) from error
 
 
-def load_checkpoint(folder: Path, state: TrainingState, recipe: Recipe, set_sha256: str) -> None:
-    """Fills `state` from `checkpoint.pt`.
+def load_checkpoint(folder: Path, state: TrainingState, recipe: Recipe, set_sha256: str) -> str:
+    """Fills `state` from the last good checkpoint; returns a line on which it was, and why.
 
-    Raises InputError where the file is missing, damaged, of another version, or of a run with
-    another recipe (its length and its zip aside) or another set. Nothing in it is executed.
+    Raises InputError as `read_last_checkpoint` does, and for a run with another recipe (its length
+    and its zip aside) or another set. Nothing in it is executed.
     """
-    path = folder / CHECKPOINT
-    content = read_checkpoint(path)
+    content, path, damage = read_last_checkpoint(folder)
     require_same_course(recipe_from_toml(content["recipe"], str(path)), recipe, path)
     if content["set_sha256"] != set_sha256:
         raise InputError(f"{path} was trained on another image set; resume with that one")
@@ -126,6 +128,43 @@ def load_checkpoint(folder: Path, state: TrainingState, recipe: Recipe, set_sha2
             setattr(state, name, content[name])
     except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path} does not fit its recipe: {error}") from error
+    why = f"; {damage}" if damage else ""
+    return f"goes on from {path}, at {state.images_seen:,} images{why}"
+
+
+def read_last_checkpoint(folder: Path) -> tuple[dict, Path, str]:
+    """The last good checkpoint of a run, its path, and what is wrong with one after it, "" for
+    nothing.
+
+    A checkpoint is good that can be read, with numbers that are finite. Raises InputError where
+    none is.
+    """
+    damage = []
+    for path in (folder / CHECKPOINT, folder / PREVIOUS_CHECKPOINT):
+        try:
+            content = read_checkpoint(path)
+        except InputError as error:
+            damage.append(str(error))
+            continue
+        floats = (tensor for tensor in _tensors(content) if tensor.is_floating_point())
+        if all(torch.isfinite(tensor).all() for tensor in floats):
+            return content, path, "; ".join(damage)
+        damage.append(f"{path} holds numbers that are not finite")
+    raise InputError("; ".join(damage))
+
+
+def _keep_as_previous(folder: Path) -> None:
+    """Gives the checkpoint, while it is still the last one, the previous one's name as well."""
+    path, previous = folder / CHECKPOINT, folder / PREVIOUS_CHECKPOINT
+    if not path.exists():
+        return
+    second = previous.with_name(f".{previous.name}.partial")
+    try:
+        second.unlink(missing_ok=True)
+        os.link(path, second)
+        second.replace(previous)
+    except OSError:  # a file system that gives a file one name alone
+        path.replace(previous)
 
 
 def require_same_course(earlier: Recipe, recipe: Recipe, path: Path) -> None:

@@ -21,8 +21,14 @@ from doggan.gan.monitor import Monitor
 from doggan.gan.progress import progress_told
 from doggan.gan.recorder import NoRecorder, Recorder
 from doggan.gan.run_folder import CHECKPOINT, check_run_folder
-from doggan.gan.schedule import batch_size_at, part_done, set_learning_rates
-from doggan.gan.state import load_checkpoint, new_state
+from doggan.gan.schedule import (
+    MOST_SLOWDOWNS,
+    SLOWDOWN,
+    batch_size_at,
+    part_done,
+    set_learning_rates,
+)
+from doggan.gan.state import load_checkpoint, new_state, read_last_checkpoint
 from doggan.gan.steps import make_steps
 from doggan.recipe import Recipe
 from doggan.support.deadline import Deadline
@@ -32,6 +38,8 @@ from doggan.support.device import (
     describe_environment,
     set_determinism,
 )
+from doggan.support.errors import NonFiniteLossError
+from doggan.support.lock import held
 from doggan.support.signals import stop_request
 
 LOG_STEPS = 10  # the host waits for the device once in so many steps
@@ -39,7 +47,8 @@ LOG_STEPS = 10  # the host waits for the device once in so many steps
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingResult:
-    """How a run ended: `stopped_by` is `images`, `time limit`, `SIGINT` or `SIGTERM`."""
+    """How a run ended: `stopped_by` is `images`, `time limit`, `SIGINT` or `SIGTERM`; in a whole
+    competition also `divergence`."""
 
     images: int
     seconds: float
@@ -63,29 +72,63 @@ def train(
     progress.gif, curves.png, checkpoint.pt and generator.safetensors, whole at any time and current
     after every interval. `processes` share out each batch, one a GPU; by default as many as
     `choose_processes` says, or those that torchrun started. Where one of them is lost, one goes on
-    alone from the last checkpoint. `say` gets a line about either.
-    Raises NonFiniteLossError (the last checkpoint is kept), and InputError where `folder` holds a
-    run and `resume` is not set, or holds none that can be resumed.
+    alone from the last checkpoint. A training that diverges goes back to that, too, and on with
+    lower rates, MOST_SLOWDOWNS times. `say` gets a line about either.
+    Raises NonFiniteLossError after that (the last checkpoint is kept), and InputError where another
+    process trains in `folder`, it holds a run and `resume` is not set, or none that can be resumed.
     """
     deadline = deadline or Deadline(None)
     place = choose_device(device)
-    if processes is None and not started_by_torchrun():
+    if started_by_torchrun():
+        return _train(imageset, folder, recipe, place, deadline, resume)
+    if processes is None:
         gpus = torch.cuda.device_count() if place.type == "cuda" else 0
         processes, why = choose_processes(recipe.train, gpus)
         if why:
             say(f"  {why}")
-    if processes in (None, 1):
-        return _train(imageset, folder, recipe, place, deadline, resume)
     check_batch(recipe.train.batch_size, processes)
     check_run_folder(folder, resume)
-    arguments = (imageset.folder, folder, recipe, place, deadline, resume)
+    slowdowns = 0
+    with held(folder):
+        while True:
+            options = (imageset, folder, recipe, place, deadline, resume, slowdowns)
+            try:
+                return _train_on(processes, options, say)
+            except NonFiniteLossError as error:
+                slowdowns = _slow_down(folder, slowdowns, error, say)
+                resume = True
+
+
+def _slow_down(
+    folder: Path, slowdowns: int, error: NonFiniteLossError, say: Callable[[str], None]
+) -> int:
+    """How often rates are lowered once a training has diverged, which is said; raises the error
+    again where that was often enough."""
+    content, path, _ = read_last_checkpoint(folder)
+    slowdowns = 1 + max(slowdowns, content["slowdowns"])
+    if slowdowns > MOST_SLOWDOWNS:
+        raise error
+    say(
+        f"Warning: {error}; the training goes back to {path}, at {content['images_seen']:,} "
+        f"images, and on with {SLOWDOWN**slowdowns:g} of the recipe's learning rates "
+        f"({slowdowns} of {MOST_SLOWDOWNS} times)"
+    )
+    return slowdowns
+
+
+def _train_on(processes: int, options: tuple, say: Callable[[str], None]) -> TrainingResult:
+    """`_train(*options)` here, or in so many new processes; alone where one of them is lost."""
+    if processes == 1:
+        return _train(*options)
+    imageset, folder, *others = options
     try:
         with progress_told(folder):
-            stopped_by = launch(processes, _train_launched, *arguments)
+            stopped_by = launch(processes, _train_launched, imageset.folder, folder, *others)
     except LostProcessError as error:
         say(f"Warning: {error}; one goes on alone, from the last checkpoint if there is one")
+        recipe, place, deadline, _, slowdowns = others
         resume = (folder / CHECKPOINT).exists()
-        return _train(imageset, folder, recipe, place, deadline, resume)
+        return _train(imageset, folder, recipe, place, deadline, resume, slowdowns)
     # A signal may come before the first of them has taken a step.
     end = [{"images": 0, "seconds": 0.0}, *read_history(folder)][-1]
     return TrainingResult(
@@ -110,6 +153,7 @@ def _train(
     device: torch.device,
     deadline: Deadline,
     resume: bool,
+    slowdowns: int = 0,
 ) -> TrainingResult:
     """`train` in this process, and in those beside it that torchrun started."""
     options = recipe.train
@@ -121,8 +165,8 @@ def _train(
 
         # Make everything that the next step depends on, or load it.
         state = new_state(imageset, recipe, device, precision)
-        if resume:
-            load_checkpoint(folder, state, recipe, imageset.sha256)
+        taken_up = load_checkpoint(folder, state, recipe, imageset.sha256) if resume else ""
+        state.slowdowns = max(state.slowdowns, slowdowns)
         processes.wait()
         generator = processes.parallel(state.generator)
         share = (processes.rank, processes.count)
@@ -134,7 +178,7 @@ def _train(
         recorder = NoRecorder()
         if processes.first:
             environment = describe_environment(device, precision) | {"processes": processes.count}
-            recorder = Recorder(folder, recipe, environment, imageset, state, deadline)
+            recorder = Recorder(folder, recipe, environment, imageset, state, deadline, taken_up)
 
         def budget() -> float:
             seconds_left = deadline.remaining() - recorder.closing_seconds

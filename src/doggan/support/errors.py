@@ -11,3 +11,7 @@ class InputError(DogganError):
     """The input cannot be used as it is; the command exits with 2."""
 
     exit_code = 2
+
+
+class NonFiniteLossError(DogganError):
+    """A loss or a gradient became infinite or not a number."""
