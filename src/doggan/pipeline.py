@@ -1,25 +1,18 @@
 """The whole competition under one deadline: build, train, sample, zip, score."""
 
-import tempfile
 import textwrap
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-
-import numpy as np
 
 from doggan.competition import SIDE_PX
 from doggan.data.build import build_imageset
 from doggan.gan import run_folder
 from doggan.gan.averages import load_averages
 from doggan.gan.budget import fit_to_budget
-from doggan.gan.generator_file import load_generator, save_generator
-from doggan.gan.networks import make_networks
-from doggan.gan.pictures import make_grid, save_picture
-from doggan.gan.recorder import GRID_COLUMNS, SEEDS
+from doggan.gan.entry import measure_entry, write_entry
+from doggan.gan.generator_file import save_generator
 from doggan.gan.rival import idle_gpu, train_with_rival
-from doggan.gan.sampler import sample_seeds
 from doggan.gan.trainer import TrainingResult
 from doggan.recipe import Recipe, with_value
 from doggan.scoring.choice import (
@@ -32,7 +25,7 @@ from doggan.scoring.judges.judge import load_judge
 from doggan.scoring.plan import MARGIN, NoScoreError, ScoringPlan, plan_scoring
 from doggan.scoring.reference import read_reference
 from doggan.scoring.scorecard import Scorecard
-from doggan.submission import SubmissionCheck, write_submission
+from doggan.submission import SubmissionCheck
 from doggan.support.deadline import Deadline, format_duration
 from doggan.support.device import choose_device
 from doggan.support.errors import InputError
@@ -40,7 +33,6 @@ from doggan.support.files import write_json
 from doggan.support.lock import held
 
 MARGIN_SECONDS = 2.0  # beside MARGIN, for what follows training
-MEASURED_IMAGES = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,13 +98,13 @@ def run_competition(job: Job) -> CompetitionResult:
     Where time is short nothing is chosen, and then fewer images are scored; the zip always comes.
     Raises what the stages raise: InputError for unusable input, DogganError for failures.
     """
+    run_folder.check_run_folder(job.folder, job.resume)
     with held(job.folder):
         return _run(job)
 
 
 def _run(job: Job) -> CompetitionResult:
     folder, recipe, deadline, say = job.folder, job.recipe, job.deadline, job.say
-    run_folder.check_run_folder(folder, job.resume)
     say(f"Building the set from {', '.join(map(str, job.sources))}")
     imageset = build_imageset(job.sources, folder / run_folder.SET, recipe.data, colour=True)
     say(f"  {imageset.describe()}")
@@ -120,7 +112,8 @@ def _run(job: Job) -> CompetitionResult:
     job = replace(job, recipe=recipe)
 
     # Measure what follows training.
-    reserve = _measure_zip(job, len(imageset.label_names)) * MARGIN + MARGIN_SECONDS
+    zipping = measure_entry(recipe, folder, job.device, len(imageset.label_names))
+    reserve = zipping * MARGIN + MARGIN_SECONDS
     plan = choice = scorecard = unscored = gpu = None
     images_to_choose_by = 0
     try:
@@ -155,7 +148,7 @@ def _run(job: Job) -> CompetitionResult:
         choice = _choose(job, plan, images_to_choose_by, training.images, until, rival)
 
     say("Writing the submission")
-    images, submission = _write_zip(job)
+    images, submission = write_entry(folder, job.device)
     say(f"  {submission.summary()}")
 
     # A scorecard of an earlier part of the run would belong to other images.
@@ -179,28 +172,6 @@ def _run(job: Job) -> CompetitionResult:
     )
     write_json(folder / run_folder.RESULT, result.as_dict())
     return result
-
-
-def _measure_zip(job: Job, label_count: int) -> float:
-    """Seconds that sampling, encoding, writing and checking the whole zip will take."""
-    recipe, whole = job.recipe, job.recipe.submission.count
-    count = min(MEASURED_IMAGES, whole)
-    generator, _ = make_networks(
-        recipe.networks, side=SIDE_PX, channels=3, label_count=label_count, seed=recipe.seed
-    )
-    generator = generator.eval().to(choose_device(job.device))
-    random = np.random.default_rng(0)
-
-    def noise() -> Iterator[np.ndarray]:
-        # What an untrained generator makes compresses too well to stand for trained images.
-        for batch in sample_seeds(generator, range(count), truncation=1.0):
-            yield random.integers(0, 256, batch.shape, np.uint8)
-
-    next(noise())  # the first batch pays for what is set up once
-    with tempfile.TemporaryDirectory(dir=job.folder, suffix=".partial", prefix=".measure.") as name:
-        started = time.perf_counter()
-        write_submission(noise(), Path(name) / "zip", count=count)
-        return (time.perf_counter() - started) * whole / count
 
 
 def _plan_scoring(job: Job, deadline: Deadline) -> ScoringPlan:
@@ -236,21 +207,3 @@ def _choose(
     save_generator(job.folder, generator, recipe, seen, generator.label_names)
     job.say(textwrap.indent(choice.table(), "  "))
     return choice
-
-
-def _write_zip(job: Job) -> tuple[np.ndarray, SubmissionCheck]:
-    """Writes grid.png and images.zip; returns the images, [count, 64, 64, 3] uint8, and a check."""
-    generator, recipe = load_generator(job.folder, job.device)
-    truncation, count = recipe.submission.truncation, recipe.submission.count
-    first = np.concatenate(list(sample_seeds(generator, SEEDS, truncation)))
-    save_picture(make_grid(first, GRID_COLUMNS), job.folder / run_folder.GRID)
-    images = np.empty((count, SIDE_PX, SIDE_PX, 3), np.uint8)
-
-    def keep() -> Iterator[np.ndarray]:
-        start = 0
-        for batch in sample_seeds(generator, range(count), truncation):
-            images[start : start + len(batch)] = batch
-            start += len(batch)
-            yield batch
-
-    return images, write_submission(keep(), job.folder / run_folder.ZIP, count=count)

@@ -45,8 +45,9 @@ def train_with_rival(
 ) -> tuple[TrainingResult, Path | None]:
     """`train`, and at the same time the recipe with the next seed, in RIVAL, on the GPU `gpu`.
 
-    Returns the first one's result, which is `divergence` where it has diverged for good, and the other's folder: None without a GPU for it, or where it
-    has failed. It goes on where an earlier one has ended. `options` are those of `train`.
+    Returns the first one's result, `divergence` where it has diverged for good, and the other's
+    folder: None without a GPU for it, or where it has failed. It goes on where an earlier one has
+    ended. `options` are those of `train`.
     """
     options |= {"deadline": deadline, "say": say}
     if gpu is None:
@@ -78,7 +79,7 @@ def _train_to_an_end(
         return train(imageset, folder, recipe, say=say, **options)
     except NonFiniteLossError as error:
         say(f"Warning: {error}; what follows takes the generator that was saved before it")
-    end = read_history(folder)[-1]
+    end = [{"images": 0, "seconds": 0.0}, *read_history(folder)][-1]
     return TrainingResult(images=end["images"], seconds=end["seconds"], stopped_by="divergence")
 
 

@@ -213,12 +213,8 @@ def _zip_last_generator(folder: Path, log: Log) -> None:
 
     On the processor: after an error on a GPU nothing works there until the process ends.
     """
-    from doggan.gan.generator_file import load_generator
-    from doggan.gan.sampler import sample_seeds
-    from doggan.submission import write_submission
+    from doggan.gan.entry import write_entry
 
     log("Writing the submission from the last generator that was saved")
-    generator, recipe = load_generator(folder, "cpu")
-    count = recipe.submission.count
-    batches = sample_seeds(generator, range(count), recipe.submission.truncation)
-    log(write_submission(batches, folder / ZIP, count=count).summary())
+    _, check = write_entry(folder, "cpu")
+    log(check.summary())
