@@ -152,14 +152,19 @@ class NoRecorder:
 
 
 def thin_out(folder: Path) -> None:
-    """Once there are twice MOST_GRIDS, takes away every second one: the first and the last stay.
+    """Once there are twice MOST_GRIDS, leaves so many, spaced by the images seen as evenly as they
+    come, the first and the last among them.
 
-    So what is left is evenly spaced, a long run has no more than some hundred MB of them, and its
-    GIF, which shows fewer, is the same.
+    So a long run has some hundred MB of them at most; its GIF shows fewer.
     """
     grids = sorted(folder.glob("*.png"))
-    if len(grids) >= 2 * MOST_GRIDS:
-        for grid in grids[1:-1:2]:
+    if len(grids) < 2 * MOST_GRIDS:
+        return
+    seen = np.array([int(grid.stem) for grid in grids])
+    wanted = np.linspace(seen[0], seen[-1], MOST_GRIDS)
+    kept = set(np.searchsorted(seen, wanted).tolist())
+    for place, grid in enumerate(grids):
+        if place not in kept:
             grid.unlink(missing_ok=True)
 
 
