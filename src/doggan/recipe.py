@@ -14,10 +14,12 @@ from pathlib import Path
 from doggan.competition import IMAGES, SIDE_PX
 from doggan.support.checked_fields import Section, at_least, between, name_in, names_in, within
 from doggan.support.errors import InputError
+from doggan.support.files import read_small_file
 
 MIN_SIDE_PX, MAX_SIDE_PX, MAX_FRAME_SIDE_PX = 16, 128, 256
 MAX_CHANNELS = 4096
 MAX_TRUNCATION = 2.0
+MAX_RECIPE_BYTES = 1_000_000  # one has about 1,000
 _RECIPES = Path(__file__).with_name("recipes")
 BY_BUDGET = {"train.batch_size", "networks.channel_max"}  # what `budget.widths` decides
 BY_BUDGET |= {f"networks.{name}_width" for name in ("generator", "discriminator")}
@@ -169,7 +171,7 @@ def load_recipe(name_or_file: str, overrides: Iterable[str] = ()) -> Recipe:
             raise InputError(f"--set {override}: write it like train.batch_size=128")
         try:
             value = tomllib.loads(f"value = {text.strip()}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (tomllib.TOMLDecodeError, RecursionError):
             value = text.strip()  # a bare word, as people type it: data.crop=four
         recipe = with_value(recipe, key.strip(), value)
         keys.add(key.strip())
@@ -187,7 +189,7 @@ def recipe_from_toml(text: str, where: str) -> Recipe:
     """Parses a recipe; keys that are left out keep their defaults. `where` names it in errors."""
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{where} is not valid TOML: {error}") from error
     recipe = Recipe()
     for section, values in table.items():
@@ -244,7 +246,4 @@ def _recipe_text(name_or_file: str) -> str:
             f"'{name_or_file}' is neither a recipe ({', '.join(recipe_names())}) nor a TOML file"
             + hint
         )
-    try:
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as a recipe: {error}") from error
+    return read_small_file(path, MAX_RECIPE_BYTES)

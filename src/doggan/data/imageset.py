@@ -17,9 +17,11 @@ from typing import Any
 import numpy as np
 
 from doggan.support.errors import InputError
+from doggan.support.files import read_small_file
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
+_MAX_MANIFEST_BYTES = 1_000_000_000  # an image has some 100
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def open_imageset(folder: Path | str) -> ImageSet:
             f"{folder} is not a built set (no {MANIFEST}); make one with: "
             f"doggan build PHOTOS --out {folder}"
         )
-    manifest = _read(folder / MANIFEST, lambda path: json.loads(path.read_text("utf-8")))
+    manifest = _read(folder / MANIFEST, _read_json)
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT_VERSION:
         raise InputError(
             f"{folder / MANIFEST} is not a manifest of format {FORMAT_VERSION}; build the set again"
@@ -161,8 +163,12 @@ def _load(path: Path) -> np.ndarray:
     return _read(path, lambda path: np.load(path, "r", allow_pickle=False))
 
 
+def _read_json(path: Path) -> object:
+    return json.loads(read_small_file(path, _MAX_MANIFEST_BYTES))
+
+
 def _read(path: Path, read: Callable[[Path], Any]) -> Any:
     try:
         return read(path)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, RecursionError, InputError) as error:
         raise InputError(f"{path} cannot be read ({error}); build the set again") from error

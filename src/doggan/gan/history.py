@@ -15,7 +15,9 @@ import numpy as np
 
 from doggan.gan.run_folder import NO_TENSORBOARD, RECIPE, STATS, TENSORBOARD
 from doggan.support.errors import InputError
-from doggan.support.files import atomic_path, write_text
+from doggan.support.files import atomic_path, read_small_file, write_text
+
+_MAX_STATS_BYTES = 100_000_000  # a row has some 500
 
 _POLL_SECONDS = 0.5
 
@@ -110,10 +112,11 @@ def read_history(folder: Path) -> list[dict]:
     if not path.exists():
         return []
     try:
-        rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        text = read_small_file(path, _MAX_STATS_BYTES)
+        rows = [json.loads(line) for line in text.splitlines()]
         if not all(isinstance(row, dict) and isinstance(row.get("images"), int) for row in rows):
             raise ValueError("a line of it is no row of a run")
-    except (OSError, ValueError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
     return rows
 

@@ -18,10 +18,12 @@ from doggan.gan.sampler import latents, sample
 from doggan.gan.state import TrainingState, save_checkpoint
 from doggan.recipe import Recipe, recipe_to_toml
 from doggan.support.deadline import Deadline
-from doggan.support.files import write_json, write_text
+from doggan.support.errors import InputError
+from doggan.support.files import read_small_file, write_json, write_text
 
 GRID_COLUMNS, GRID_ROWS = 10, 5
 MOST_GRIDS = 256
+_MAX_ENVIRONMENT_BYTES = 100_000
 SEEDS = range(GRID_COLUMNS * GRID_ROWS)
 END_SECONDS = 1.0  # the interpreter takes about so long to put away what PyTorch has loaded
 
@@ -157,7 +159,7 @@ def thin_out(folder: Path) -> None:
 
     So a long run has some hundred MB of them at most; its GIF shows fewer.
     """
-    grids = sorted(folder.glob("*.png"))
+    grids = sorted(path for path in folder.glob("*.png") if path.stem.isdecimal())
     if len(grids) < 2 * MOST_GRIDS:
         return
     seen = np.array([int(grid.stem) for grid in grids])
@@ -171,6 +173,6 @@ def thin_out(folder: Path) -> None:
 def _environment_of_run(folder: Path) -> dict:
     """What the run in `folder` was computed in and by so far; empty if it cannot be read."""
     try:
-        return dict(json.loads((folder / ENVIRONMENT).read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
+        return dict(json.loads(read_small_file(folder / ENVIRONMENT, _MAX_ENVIRONMENT_BYTES)))
+    except (InputError, ValueError, TypeError, RecursionError):
         return {}

@@ -8,17 +8,19 @@ from pathlib import Path
 from doggan.competition import SIDE_PX
 from doggan.recipe import Recipe, load_recipe, recipe_names, recipe_values
 from doggan.support.errors import InputError
+from doggan.support.files import read_small_file
 
 SETTINGS = ("RECIPE", "OVERRIDES", "TIME_LIMIT", "SEED", "ONLY_ZIP", "CONTINUE", "INPUT")
+_MAX_BYTES = 10_000_000
 _BASE = "dogs"  # what a recipe of the user's own is told apart from
 
 
 def read_script(path: Path) -> str:
     """A script's text. Raises InputError where it cannot be read as such."""
     try:
-        return path.read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read ({error}); run: doggan kernel build") from error
+        return read_small_file(path, _MAX_BYTES)
+    except InputError as error:
+        raise InputError(f"{error}; run: doggan kernel build") from error
 
 
 def read_settings(script: str) -> dict[str, object]:

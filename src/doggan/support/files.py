@@ -79,6 +79,24 @@ def write_json(path: Path | str, value: object) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def read_small_file(path: Path | str, most_bytes: int) -> str:
+    """The text of a plain file of at most so many bytes, in UTF-8.
+
+    Raises InputError for anything else: a device or a pipe may never end.
+    """
+    path = Path(path)
+    try:
+        if not path.is_file():
+            raise InputError(f"{path} is no plain file")
+        with path.open("rb") as file:
+            data = file.read(most_bytes + 1)
+        if len(data) > most_bytes:
+            raise InputError(f"{path} has over {format_bytes(most_bytes)}; it cannot be what it is")
+        return data.decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+
+
 def sha256_of(path: Path | str) -> str:
     """The file's SHA-256 in lower-case hexadecimal, read in pieces."""
     with Path(path).open("rb") as file:
