@@ -137,7 +137,7 @@ class SubmissionRecipe(Section):
     given one; without it they are the first of `train.ema_parts` and `truncation` itself.
     """
 
-    count: int = between(1, 1_000_000, IMAGES)
+    count: int = between(1, 100_000, IMAGES)
     truncation: float = between(0, MAX_TRUNCATION, 1.0)
     choose: bool = True
 

@@ -17,6 +17,7 @@ from doggan.gan.distributed import (
     started_by_torchrun,
 )
 from doggan.gan.history import read_history
+from doggan.gan.memory import require_memory
 from doggan.gan.monitor import Monitor
 from doggan.gan.progress import progress_told
 from doggan.gan.recorder import NoRecorder, Recorder
@@ -88,6 +89,7 @@ def train(
             say(f"  {why}")
     check_batch(recipe.train.batch_size, processes)
     check_run_folder(folder, resume)
+    require_memory(imageset, recipe, place)
     slowdowns = 0
     with held(folder):
         while True:
