@@ -50,6 +50,7 @@ setup(
             "pytest-timeout>=2.3,<3",
             "pytest-xdist>=3.7,<4",
             "ruff>=0.17,<0.18",
+            "hypothesis>=6.100,<7",
             # Runs the notebook.
             "nbformat>=5.10,<6",
             "nbclient>=0.10,<0.12",

@@ -25,6 +25,7 @@ MAY_BE_MISSING = {
     "peers": "the packages that ours are held against",
     "wheel": "pip and setuptools",
     "notebook": "what reads and runs a notebook",
+    "properties": "hypothesis",
 }
 REQUIRED = set(filter(None, os.environ.get("DOGGAN_REQUIRE", "").split(",")))
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"

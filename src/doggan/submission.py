@@ -115,6 +115,8 @@ def check_submission(path: Path, *, count: int = IMAGES) -> SubmissionCheck:
     Raises InputError where `path` is missing or no zip at all.
     """
     path = require_exists(path, "a submission zip")
+    if not path.is_file():  # a pipe would be waited for
+        raise InputError(f"{path} is no plain file; expected a submission zip")
     try:
         with zipfile.ZipFile(path) as archive:
             return _check_archive(path, archive, count)

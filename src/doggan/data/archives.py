@@ -86,8 +86,9 @@ def _entries_of(path: Path) -> Entries:
             if item.suffix in ARCHIVE_SUFFIXES:
                 entries = _entries_of(item) | entries
         return entries
-    if not path.exists():
-        raise InputError(f"{path} does not exist; expected a folder, zip or tar of photos")
+    if not path.is_file():
+        fault = "is no plain file" if path.exists() else "does not exist"
+        raise InputError(f"{path} {fault}; expected a folder, zip or tar of photos")
     if zipfile.is_zipfile(path) or path.suffix == ".zip":
         return _zip_entries(path)
     if path.suffix == ".tar" or tarfile.is_tarfile(path):

@@ -10,9 +10,11 @@ from doggan.data.archives import UnreadableFileError, open_files
 from doggan.data.imageset import is_imageset, open_imageset
 from doggan.data.stanford import is_photo
 from doggan.support.errors import InputError
+from doggan.support.files import format_bytes
 from doggan.support.progress import progress_bar
 
 MAX_SIDE_PX = 1024
+MAX_BYTES = 16_000_000_000  # of all images, unpacked
 
 
 def load_images(path: Path) -> np.ndarray:
@@ -34,6 +36,11 @@ def load_images(path: Path) -> np.ndarray:
         except (UnreadableFileError, ValueError) as error:
             raise InputError(f"{path}: {name}: {error}") from error
         if images is None:
+            if len(names) * image.nbytes > MAX_BYTES:
+                raise InputError(
+                    f"{path}: {len(names):,} images of {_size(image)} are more than "
+                    f"{format_bytes(MAX_BYTES)}"
+                )
             images = np.empty((len(names), *image.shape), np.uint8)
         if image.shape != images.shape[1:]:
             raise InputError(

@@ -160,7 +160,13 @@ def _open_frames(folder: Path, manifest: dict, images: np.ndarray) -> Frames:
 
 
 def _load(path: Path) -> np.ndarray:
-    return _read(path, lambda path: np.load(path, "r", allow_pickle=False))
+    return _read(path, _read_array)
+
+
+def _read_array(path: Path) -> np.ndarray:
+    if not path.is_file():
+        raise InputError("it is no plain file")
+    return np.load(path, "r", allow_pickle=False)
 
 
 def _read_json(path: Path) -> object:
