@@ -1,4 +1,4 @@
-"""What both campaigns hold trainings to, and what they train on."""
+"""What the campaigns hold commands to, and what they train on."""
 
 import json
 import os
@@ -26,8 +26,8 @@ class BrokenPromiseError(DogganError):
 def check_file(path: Path) -> None:
     """Raises BrokenPromiseError where a file of a run is torn; TensorBoard's own are not read."""
     try:
-        if path.name == CHECKPOINT:
-            read_checkpoint(path.parent)
+        if path.suffix == ".pt":
+            torch.load(path, map_location="cpu", weights_only=True)
         elif path.suffix == ".safetensors":
             load_generator(path, "cpu")
         elif path.name == STATS:

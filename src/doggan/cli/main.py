@@ -21,7 +21,7 @@ from importlib import import_module
 from io import TextIOWrapper
 
 from doggan import __version__
-from doggan.support.errors import DogganError, InputError
+from doggan.support.errors import DogganError, InputError, is_out_of_memory
 from doggan.support.tables import choose
 from doggan.support.threads import choose_threads
 
@@ -111,6 +111,11 @@ def _run(args: Namespace) -> int:
         return _fail(args, str(error), error.exit_code)
     except KeyboardInterrupt:
         return _fail(args, "interrupted", 1)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        words = (str(error).strip() or "no more to be had").splitlines()[0]
+        return _fail(args, f"out of memory ({words}); what was saved before is whole", 1)
     except BrokenPipeError:
         raise
     except OSError as error:

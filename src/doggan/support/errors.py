@@ -15,3 +15,10 @@ class InputError(DogganError):
 
 class NonFiniteLossError(DogganError):
     """A loss or a gradient became infinite or not a number."""
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether the machine, or its GPU, had no memory left; PyTorch has no type for the former."""
+    words = str(error).lower()
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or (isinstance(error, RuntimeError) and "allocate memory" in words)

@@ -59,14 +59,15 @@ def kill(args: argparse.Namespace, work: Path) -> dict:
     once = ["--set", f"train.interval_images={images}"]
     _run([*_train_command(imageset, straight, images), *once])
     same = same_course(victim.folder, straight)
-    print(
+    summary = (
         f"{args.count} kills ({', '.join(f'{n} {phase}' for phase, n in sorted(phases.items()))})"
         f": no torn file, {most_lost} images lost at most (an interval is {INTERVAL}); after "
         f"{images:,} images the weights are {'' if same else 'NOT '}those of an undisturbed "
         "training"
     )
+    print(summary)
     return {
-        "campaign": "kill",
+        "summary": summary,
         "kept": same and not victim.partials(),
         "kills": args.count,
         "phases": dict(sorted(phases.items())),

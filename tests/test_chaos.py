@@ -6,16 +6,16 @@ import pytest
 import torch
 from PIL import Image
 
-import campaign
-from campaign import Trial
-from campaign_kill import same_course
+import chaos
+from chaos_deadline import Trial
+from chaos_kill import same_course
 from promises import BrokenPromiseError, check_file
 
 
 @pytest.mark.slow
 def test_three_kills_tear_nothing_and_change_nothing(tmp_path, capsys):
-    assert campaign.main(["kill", "--count", "3", "--work", str(tmp_path / "w"), "--json"]) == 0
-    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert chaos.main(["kill", "--count", "3", "--work", str(tmp_path / "w"), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])["kill"]
     assert result["kills"] == sum(result["phases"].values()) == 3
     assert result["same_bits_as_undisturbed"]
     assert result["most_images_lost"] <= result["interval_images"]
@@ -25,9 +25,20 @@ def test_three_kills_tear_nothing_and_change_nothing(tmp_path, capsys):
 def test_two_limits_leave_what_they_should(tmp_path, capsys):
     # How late they are is for the campaign itself: a test may run on a busy machine.
     limits = ["--count", "2", "--shortest", "8", "--longest", "10", "--zip-count", "50"]
-    campaign.main(["deadline", *limits, "--work", str(tmp_path / "w"), "--json"])
-    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    chaos.main(["deadline", *limits, "--work", str(tmp_path / "w"), "--json"])
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])["deadline"]
     assert (result["limits"], result["failures"]) == (2, [])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "count"), [("commands", 7), ("divergence", 3), ("sources", 1), ("memory", 2)]
+)
+def test_a_campaign_keeps_its_promises(tmp_path, capsys, name, count):
+    work = ["--work", str(tmp_path / "w"), "--out", str(tmp_path / "chaos.md")]
+    assert chaos.main([name, "--count", str(count), *work]) == 0
+    assert "no torn file" in capsys.readouterr().out
+    assert f"| `{name}`: " in (tmp_path / "chaos.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -72,5 +83,5 @@ def test_the_overshoot_is_the_whole_processs():
 
 def test_a_folder_in_use_is_refused(tmp_path, capsys):
     (tmp_path / "mine").touch()
-    assert campaign.main(["kill", "--work", str(tmp_path)]) == 2
+    assert chaos.main(["kill", "--work", str(tmp_path)]) == 2
     assert "is not empty" in capsys.readouterr().err
