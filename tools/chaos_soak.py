@@ -58,8 +58,8 @@ def _look(pid: int, folder: Path) -> dict[str, int]:
     try:
         return {
             "memory_bytes": _PAGE * int((place / "statm").read_text().split()[1]),
-            "files": len(os.listdir(place / "fd")),
-            "threads": len(os.listdir(place / "task")),
+            "files": len(list((place / "fd").iterdir())),
+            "threads": len(list((place / "task").iterdir())),
             "disk_bytes": sum(path.lstat().st_size for path in folder.rglob("*")),
         }
     except OSError:
