@@ -170,7 +170,7 @@ def _keep_as_previous(folder: Path) -> None:
 def require_same_course(earlier: Recipe, recipe: Recipe, path: Path) -> None:
     """Raises InputError where the recipes differ in more than the run's length and the zip."""
     before, now = recipe_values(earlier), recipe_values(recipe)
-    free = ("train.images", "train.processes", "submission.")
+    free = ("train.images", "train.processes", "budget.", "submission.")
     if changed := [key for key in now if before[key] != now[key] and not key.startswith(free)]:
         found = ", ".join(f"{key} = {before[key]}, not {now[key]}" for key in changed)
         raise InputError(f"{path} was trained by another recipe: {found}")

@@ -39,7 +39,7 @@ from doggan.support.device import (
     describe_environment,
     set_determinism,
 )
-from doggan.support.errors import NonFiniteLossError
+from doggan.support.errors import InputError, NonFiniteLossError
 from doggan.support.lock import held
 from doggan.support.signals import stop_request
 
@@ -106,7 +106,10 @@ def _slow_down(
 ) -> int:
     """How often rates are lowered once a training has diverged, which is said; raises the error
     again where that was often enough."""
-    content, path, _ = read_last_checkpoint(folder)
+    try:
+        content, path, _ = read_last_checkpoint(folder)
+    except InputError:  # there is nothing to go back to
+        raise error from None
     slowdowns = 1 + max(slowdowns, content["slowdowns"])
     if slowdowns > MOST_SLOWDOWNS:
         raise error

@@ -92,7 +92,7 @@ class Ranking:
         """Aligned lines for people: the conditions, a line an entry, and what is within noise."""
         lines = [
             _describe(self.entries[0].scorecard),
-            *_align([_HEADER, *map(self._row, self.entries)]),
+            *_align([_HEADER, *map(self._row, self.entries)], optional=("precision", "recall")),
             "intervals cover which images were drawn, not another training, nor FID's bias with "
             "their count",
         ]
@@ -180,13 +180,14 @@ def _describe(card: Scorecard) -> str:
     )
 
 
-def _align(rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    cells = (
-        (
-            cell.rjust(width) if title in _RIGHT else cell.ljust(width)
-            for cell, width, title in zip(row, widths, _HEADER, strict=True)
-        )
-        for row in rows
-    )
-    return ["  ".join(line).rstrip() for line in cells]
+def _align(rows: list[tuple[str, ...]], optional: Sequence[str]) -> list[str]:
+    """The rows as lines; a column of an `optional` title that nobody has a value in is left out."""
+    columns = [
+        column for column in zip(*rows, strict=True) if column[0] not in optional or any(column[1:])
+    ]
+    aligned = []
+    for title, *cells in columns:
+        width = max(map(len, (title, *cells)))
+        align = str.rjust if title in _RIGHT else str.ljust
+        aligned.append([align(cell, width) for cell in (title, *cells)])
+    return ["  ".join(line).rstrip() for line in zip(*aligned, strict=True)]
