@@ -118,7 +118,8 @@ def check_submission(path: Path, *, count: int = IMAGES) -> SubmissionCheck:
     try:
         with zipfile.ZipFile(path) as archive:
             return _check_archive(path, archive, count)
-    except (zipfile.BadZipFile, IsADirectoryError, PermissionError) as error:
+    # What zipfile cannot read: names that are no text, versions of the format to come.
+    except (zipfile.BadZipFile, OSError, UnicodeDecodeError, NotImplementedError) as error:
         raise InputError(f"{path} is not a readable zip: {error}") from error
 
 

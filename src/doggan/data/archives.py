@@ -96,7 +96,7 @@ def _entries_of(path: Path) -> Entries:
 def _zip_entries(path: Path) -> Entries:
     try:
         archive = zipfile.ZipFile(path)  # serialises reads, so threads may share it
-    except (zipfile.BadZipFile, OSError) as error:
+    except (zipfile.BadZipFile, OSError, UnicodeDecodeError, NotImplementedError) as error:
         raise InputError(f"{path} is not a readable zip ({error}); fetch it again") from error
     return {
         entry.filename: (entry.file_size, partial(archive.read, entry))
