@@ -96,11 +96,8 @@ def test_precomputed_features_give_the_same_score(card, judge):
     reference = Reference(make_images(30, 1), "dogs")
     reference.keep_features(judge, reference_features)
     again = score_extracted(generated, reference, judge, started=0.0)
-    assert judge.network.calls == [
-        *[4] * 7,
-        2,
-        *[4] * 5,
-    ]  # those of `card`, none again
+    # Those of `card`: nothing was judged again.
+    assert judge.network.calls == [*[4] * 7, 2, *[4] * 5]
     assert again.mifid == pytest.approx(card.mifid, rel=1e-6)
 
 

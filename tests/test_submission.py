@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from conftest import encode
+from doggan.data.archives import open_files
 from doggan.submission import (
     SubmissionCheck,
     check_submission,
@@ -211,6 +212,24 @@ def test_what_is_no_zip_is_said(tmp_path, content):
         path.write_bytes(content)
     with pytest.raises(InputError, match=r"not a readable zip|does not exist"):
         check_submission(path)
+
+
+@pytest.mark.parametrize(
+    ("offset", "damage"),
+    [(6, b"\xa2"), (46, b"\xff")],  # the version it needs; its name, which is said to be UTF-8
+)
+def test_a_directory_that_zipfile_cannot_read_is_one_sentence(tmp_path, offset, damage):
+    path = tmp_path / "images.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("größer.png", b"")
+    data = bytearray(path.read_bytes())
+    place = data.index(b"PK\1\2") + offset
+    data[place : place + len(damage)] = damage
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="not a readable zip"):
+        check_submission(path)
+    with pytest.raises(InputError, match="not a readable zip"):
+        open_files([path])
 
 
 def test_a_folder_is_no_zip(tmp_path):
