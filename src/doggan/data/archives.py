@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from doggan.support.errors import InputError
 from doggan.support.files import format_bytes
+from doggan.support.zips import UNREADABLE_ZIP
 
 MAX_FILE_BYTES = 100_000_000
 ARCHIVE_SUFFIXES = (".zip", ".tar")
@@ -100,12 +101,15 @@ def _files_below(folder: Path) -> Iterator[Path]:
     """Plain files, without links. A folder tells what each of its entries is, so that none is
     looked at by itself: on a slow mount that takes minutes for a competition's 41,000.
     """
-    with suppress(PermissionError), os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _files_below(folder / entry.name)
-            elif entry.is_file(follow_symlinks=False):
-                yield folder / entry.name
+    folders = [folder]  # a list, as folders may nest deeper than Python calls
+    while folders:
+        folder = folders.pop()
+        with suppress(PermissionError), os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(folder / entry.name)
+                elif entry.is_file(follow_symlinks=False):
+                    yield folder / entry.name
 
 
 def _read_file(path: Path) -> bytes:
@@ -119,7 +123,7 @@ def _read_file(path: Path) -> bytes:
 def _zip_entries(path: Path) -> Entries:
     try:
         archive = zipfile.ZipFile(path)  # serialises reads, so threads may share it
-    except (zipfile.BadZipFile, OSError, UnicodeDecodeError, NotImplementedError) as error:
+    except UNREADABLE_ZIP as error:
         raise InputError(f"{path} is not a readable zip ({error}); fetch it again") from error
     return {
         entry.filename: (entry.file_size, partial(archive.read, entry))
