@@ -1,15 +1,22 @@
 """What a stranger hands in: a sentence that names file and reason, and exit code 2."""
 
+import itertools
 import os
 import signal
+import zipfile
 
 import pytest
 import torch
 
-from conftest import as_options
+from conftest import as_options, encode
 from doggan.cli.main import main
 from doggan.data.stanford import MAX_ANNOTATION_BYTES, MAX_BOXES, parse_annotation
+from doggan.data.archives import open_files
+from doggan.data.photos import decode_photo
+from doggan.gan.generator_file import GENERATORS, load_generator, read_tensors, save_tensors
 from doggan.gan.memory import free_bytes, require_memory, training_bytes
+from doggan.gan.run_folder import CHECKPOINT
+from doggan.gan.state import new_state, read_last_checkpoint, save_checkpoint
 from doggan.recipe import MAX_RECIPE_BYTES, load_recipe, recipe_from_toml, with_value
 from doggan.support.errors import InputError
 from doggan.support.files import read_small_file
@@ -92,6 +99,149 @@ def test_a_recipe_that_is_no_small_file_is_refused(tmp_path, kind):
         load_recipe(str(path))
     with pytest.raises(InputError, match=r"own\.toml"):
         read_small_file(path, MAX_RECIPE_BYTES)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "train.images=1" + "0" * 20,
+        "train.images=1" + "0" * 400,
+        "train.images=1" + "0" * 5000,
+        "train.cooldown=1" + "0" * 400,
+        "train.gradient_penalty=inf",
+        "train.ema_half_life_images=nan",
+        "data.max_box_aspect=1e400",
+        "budget.widths=[" + "64," * 11 + "]",
+        "budget.widths=[1" + "0" * 400 + "]",
+    ],
+    ids=lambda value: value[:30],
+)
+def test_numbers_that_no_run_reaches_are_refused(value):
+    with pytest.raises(InputError, match=value.partition("=")[0]) as found:
+        load_recipe("dogs", [value])
+    assert len(str(found.value)) < 600
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["zip", "run", "--count", "100001"],
+        ["sample", "run", "--count", "9" * 5000],
+        ["demo", "--photos", "4000000000"],
+        ["train", "set", "--out", "run", "--threads", "1025"],
+        ["train", "set", "--out", "run", "--time-limit", "9" * 400 + "h"],
+        ["train", "set", "--out", "run", "--images", "9" * 20],
+    ],
+    ids=lambda words: words[0],
+)
+def test_options_that_no_machine_can_serve_are_refused(words, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(words)
+    error = capsys.readouterr().err
+    assert "whole number from" in error or "is not a duration" in error
+    assert len(error.splitlines()[-1]) < 600
+
+
+@pytest.fixture
+def checkpoint(tiny_set, tiny_recipe, tmp_path):
+    """The path of a checkpoint from before the first step."""
+    state = new_state(tiny_set, tiny_recipe, torch.device("cpu"), "fp32")
+    save_checkpoint(tmp_path, state, tiny_recipe, tiny_set.sha256)
+    return tmp_path / CHECKPOINT
+
+
+def same_many_times():
+    value = [0]
+    for _ in range(60):
+        value = [value, value]
+    return value
+
+
+def compress(path):
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in entries.items():
+            archive.writestr(name, data + bytes(1_000_000))
+
+
+BAD_CHECKPOINTS = {
+    "repeats": lambda path, content: content | {"extra": torch.zeros(1).expand(10**6, 10**6)},
+    "sparse": lambda path, content: content | {"extra": torch.eye(3).to_sparse()},
+    "negative": lambda path, content: content | {"images_seen": -1},
+    "text": lambda path, content: content | {"seconds": "1"},
+    "endless": lambda path, content: content | {"seconds": float("inf")},
+    "half": lambda path, content: {"format": content["format"]},
+    "recipe": lambda path, content: content | {"recipe": 1},
+}
+
+
+@pytest.mark.parametrize("name", BAD_CHECKPOINTS)
+def test_checkpoints_of_other_things_are_refused(checkpoint, name):
+    content, _, _ = read_last_checkpoint(checkpoint.parent)
+    torch.save(BAD_CHECKPOINTS[name](checkpoint, content), checkpoint)
+    with pytest.raises(InputError, match=r"checkpoint\.pt is not a readable checkpoint"):
+        read_last_checkpoint(checkpoint.parent)
+
+
+def test_a_checkpoint_that_holds_itself_many_times_is_read_in_time(checkpoint):
+    content, _, _ = read_last_checkpoint(checkpoint.parent)
+    torch.save(content | {"extra": same_many_times()}, checkpoint)
+    assert read_last_checkpoint(checkpoint.parent)[0]["images_seen"] == 0
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "compressed"])
+def test_checkpoints_and_generators_that_never_end_are_refused(checkpoint, kind):
+    generator = checkpoint.with_name(GENERATORS[1])
+    torch.save({"metadata": {}, "tensors": {}}, generator)
+    for path in (checkpoint, generator):
+        if kind == "compressed":
+            compress(path)
+        else:
+            path.unlink()
+            os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
+    with pytest.raises(InputError, match=r"checkpoint\.pt is not .*(plain file|would unpack to)"):
+        read_last_checkpoint(checkpoint.parent)
+    with pytest.raises(ValueError, match="plain file|would unpack to"):
+        read_tensors(generator)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"recipe": "[networks]\ngenerator_width = 4096\nchannel_max = 4096\nlatent = 4096\n"},
+        {"recipe": "a = " + "[" * 100_000},
+        {"side": "1" + "0" * 5000},
+        {"side": "64.5"},
+        {"channels": "1000000000"},
+        {"label_names": "[" * 100_000},
+        {"label_names": '{"a": 1}'},
+    ],
+    ids=lambda change: next(iter(change.items()))[0],
+)
+def test_generators_that_tell_of_more_than_they_hold_are_refused(checkpoint, tiny_recipe, change):
+    content, _, _ = read_last_checkpoint(checkpoint.parent)
+    told = {"format": "doggan generator 1", "recipe": content["recipe"]}
+    told |= {"side": "64", "channels": "3", "images_seen": "0"}
+    path = save_tensors(checkpoint.parent, content["generator"], told)
+    assert load_generator(path, "cpu")
+    save_tensors(checkpoint.parent, content["generator"], told | change)
+    with pytest.raises(InputError, match=r"generator\.safetensors is not"):
+        load_generator(path, "cpu")
+
+
+def test_folders_may_nest_deeper_than_python_calls(tmp_path):
+    # A path has at most 4,096 bytes, so the way there is gone step by step.
+    here = os.getcwd()
+    try:
+        os.chdir(tmp_path)
+        for _ in range(1_500):
+            os.mkdir("d")
+            os.chdir("d")
+        names = open_files([tmp_path]).names()
+    finally:
+        os.chdir(here)
+    assert names == []
 
 
 SPECIAL = ("/dev/zero", "pipe")

@@ -284,9 +284,9 @@ def test_a_checkpoint_that_is_none_is_refused(tiny_set, tiny_recipe, tmp_path, m
     refused("not a readable checkpoint")
     assert not (tmp_path / "exploded").exists()
     torch.save(content | {"format": 99}, path)
-    refused("has format 99; this version reads 3")
+    refused("its format is 99; this version reads 3")
     torch.save([1], path)
-    refused("has format 'list'")
+    refused("its format is 'list'")
     torch.save(content | {"generator": {}}, path)
     refused("does not fit its recipe")
 

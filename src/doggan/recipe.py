@@ -111,8 +111,8 @@ class TrainRecipe(Section):
 
 
 def _are_widths(values: tuple[float, ...]) -> bool:
-    ascending = list(values) == sorted(values)
-    return ascending and all(1 <= value <= 4096 and value == int(value) for value in values)
+    whole = all(1 <= value <= MAX_CHANNELS and value == int(value) for value in values)
+    return len(values) <= 10 and list(values) == sorted(values) and whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +124,7 @@ class BudgetRecipe(Section):
     twice that, the batch doubles, to `most_batch_size` at most.
     """
 
-    widths: tuple[float, ...] = within((), _are_widths, "whole numbers from 1 to 4096, ascending")
+    widths: tuple[float, ...] = within((), _are_widths, "ten whole numbers at most, ascending")
     epochs: float = at_least(0, 30.0)
     most_batch_size: int = at_least(2, 64)
 
@@ -171,7 +171,7 @@ def load_recipe(name_or_file: str, overrides: Iterable[str] = ()) -> Recipe:
             raise InputError(f"--set {override}: write it like train.batch_size=128")
         try:
             value = tomllib.loads(f"value = {text.strip()}")["value"]
-        except (tomllib.TOMLDecodeError, RecursionError):
+        except (ValueError, RecursionError):  # no TOML, a number of thousands of digits
             value = text.strip()  # a bare word, as people type it: data.crop=four
         recipe = with_value(recipe, key.strip(), value)
         keys.add(key.strip())
@@ -189,7 +189,7 @@ def recipe_from_toml(text: str, where: str) -> Recipe:
     """Parses a recipe; keys that are left out keep their defaults. `where` names it in errors."""
     try:
         table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{where} is not valid TOML: {error}") from error
     recipe = Recipe()
     for section, values in table.items():
@@ -226,12 +226,15 @@ def with_value(recipe: Recipe, key: str, value: object) -> Recipe:
     section, _, name = key.rpartition(".")
     owner = getattr(recipe, section) if section else recipe
     current = known[key]
-    if isinstance(current, float) and type(value) is int:
-        value = float(value)
-    if isinstance(value, list) and all(type(number) in (int, float) for number in value):
-        value = tuple(map(float, value))
+    try:
+        if isinstance(current, float) and type(value) is int:
+            value = float(value)
+        if isinstance(value, list) and all(type(number) in (int, float) for number in value):
+            value = tuple(map(float, value))
+    except OverflowError as error:
+        raise InputError(f"{key} is a number of too many digits") from error
     if type(value) is not type(current):
-        raise InputError(f"{key} must be a {_TYPE_NAMES[type(current)]}; found {value!r}")
+        raise InputError(f"{key} must be a {_TYPE_NAMES[type(current)]}; found {value!r:.100}")
     changed = replace(owner, **{name: value})
     return replace(recipe, **{section: changed}) if section else changed
 

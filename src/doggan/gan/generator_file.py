@@ -5,7 +5,8 @@ Either is read without running anything in it.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from doggan.recipe import Recipe, recipe_from_toml, recipe_to_toml
 from doggan.support.device import choose_device
 from doggan.support.errors import InputError
 from doggan.support.files import atomic_path
+from doggan.support.zips import require_stored
 
 FORMAT = "doggan generator 1"
 SUFFIXES = (".safetensors", ".pt")
@@ -79,14 +81,28 @@ def load_generator(run_or_file: Path, device: str = "auto") -> tuple[Generator, 
         label_names = json.loads(metadata.get("label_names", "[]"))
         if not (isinstance(label_names, list) and all(isinstance(x, str) for x in label_names)):
             raise ValueError("its label_names are not a list of names")
-        network, _ = make_networks(
-            recipe.networks, side=side, channels=channels, label_count=len(label_names), seed=0
+        make = partial(
+            make_networks,
+            recipe.networks,
+            side=side,
+            channels=channels,
+            label_count=len(label_names),
+            seed=0,
         )
+        with torch.device("meta"):  # nothing is allocated for what the file does not hold
+            shapes, _ = make()
+        if _shapes(shapes.state_dict()) != _shapes(tensors):
+            raise ValueError("its tensors are not those of its recipe")
+        network, _ = make()
         network.load_state_dict(tensors)
         network.label_names = tuple(label_names)
     except (KeyError, ValueError, RuntimeError) as error:
         raise InputError(f"{path} is not a readable generator: {error}") from error
     return network.eval().requires_grad_(False).to(place), recipe
+
+
+def _shapes(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in tensors.items()}
 
 
 def save_tensors(folder: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> Path:
@@ -112,6 +128,7 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """
     try:
         if path.suffix == ".pt":
+            require_stored(path)
             content = torch.load(path, map_location="cpu", weights_only=True)
             tensors, metadata = content["tensors"], content["metadata"]
         else:

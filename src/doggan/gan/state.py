@@ -1,8 +1,6 @@
 """All that a training's next step depends on: made, saved whole and loaded whole."""
 
 import os
-import pickle
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +14,8 @@ from doggan.gan.run_folder import CHECKPOINT, PREVIOUS_CHECKPOINT
 from doggan.recipe import Recipe, recipe_from_toml, recipe_to_toml, recipe_values
 from doggan.support.errors import DogganError, InputError
 from doggan.support.files import atomic_path, format_bytes, require_free_space
+from doggan.support.json_values import as_count, as_number
+from doggan.support.zips import require_stored
 
 FORMAT_VERSION = 3
 
@@ -49,7 +49,13 @@ class TrainingState:
         }
 
 
-_COUNTERS = ("images_seen", "steps", "seconds", "skipped_steps", "slowdowns")
+_COUNTERS = {
+    "images_seen": as_count,
+    "steps": as_count,
+    "seconds": as_number,
+    "skipped_steps": as_count,
+    "slowdowns": as_count,
+}
 
 
 def new_state(
@@ -126,7 +132,8 @@ def load_checkpoint(folder: Path, state: TrainingState, recipe: Recipe, set_sha2
         state.random.set_state(content["random"].cpu())
         for name in _COUNTERS:
             setattr(state, name, content[name])
-    except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
+    # A foreign file fails in whatever part of PyTorch meets it.
+    except Exception as error:
         raise InputError(f"{path} does not fit its recipe: {error}") from error
     why = f"; {damage}" if damage else ""
     return f"goes on from {path}, at {state.images_seen:,} images{why}"
@@ -179,19 +186,38 @@ def require_same_course(earlier: Recipe, recipe: Recipe, path: Path) -> None:
 def read_checkpoint(path: Path) -> dict:
     """What `save_checkpoint` wrote, on the CPU; raises InputError for another file."""
     try:
+        require_stored(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+        _require_checkpoint(content)
+    # A torn or foreign file fails in whatever part of the unpickler meets it.
+    except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(f"{path} is not a readable checkpoint: {reason}") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT_VERSION:
-        found = content.get("format") if isinstance(content, dict) else type(content).__name__
-        raise InputError(f"{path} has format {found!r}; this version reads {FORMAT_VERSION}")
     return content
 
 
-def _tensors(value: object) -> list[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        return [value]
-    values = list(value.values()) if isinstance(value, dict) else value
-    nested = values if isinstance(values, list | tuple) else []
-    return [tensor for item in nested for tensor in _tensors(item)]
+def _require_checkpoint(content: object) -> None:
+    """Raises an error of some kind unless it is what `save_checkpoint` writes."""
+    if not isinstance(content, dict) or content.get("format") != FORMAT_VERSION:
+        found = content.get("format") if isinstance(content, dict) else type(content).__name__
+        raise ValueError(f"its format is {found!r:.50}; this version reads {FORMAT_VERSION}")
+    for name, check in _COUNTERS.items():
+        check(content[name])
+    texts = all(isinstance(content[name], str) for name in ("recipe", "set_sha256"))
+    # A tensor may repeat its numbers, and so seem far larger than what there is of it.
+    whole = all(tensor.nbytes <= tensor.untyped_storage().nbytes() for tensor in _tensors(content))
+    if not (texts and whole):
+        raise ValueError("it holds other things than a run's")
+
+
+def _tensors(content: object) -> list[torch.Tensor]:
+    """Every tensor of nested dicts, lists and tuples, in any order."""
+    found, waiting, seen = [], [content], set()
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, torch.Tensor):
+            found.append(value)
+        elif isinstance(value, dict | list | tuple) and id(value) not in seen:
+            seen.add(id(value))  # what holds itself, or the same many times over, is met once
+            waiting += value.values() if isinstance(value, dict) else value
+    return found

@@ -20,8 +20,8 @@ def within(default: Any, fits: Callable[[Any], bool], expected: str) -> Any:
 
 
 def at_least(least: float, default: Any) -> Any:
-    """A field whose values are `least` or more."""
-    return within(default, lambda value: value >= least, f"{least} or more")
+    """A field whose values are `least` or more, and finite: below 1e15, which no run reaches."""
+    return within(default, lambda value: least <= value < 1e15, f"{least} or more, below 1e15")
 
 
 def between(least: float, most: float, default: Any) -> Any:

@@ -16,6 +16,7 @@ R = TypeVar("R")
 
 # What PyTorch and NumPy read when they are loaded.
 VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+MOST_THREADS = 1024
 CORE_TIMES = Path("/proc/stat")  # Linux's: what each core has done since the start, in ticks
 _WATCHED_SECONDS = 0.5  # some 50 ticks
 
@@ -103,7 +104,7 @@ def free_cores() -> int:
 def _asked_before() -> int:
     """The threads that the environment asks for; 0 for none."""
     asked = os.environ.get(VARIABLES[0], "")
-    return int(asked) if asked.isdecimal() else 0
+    return min(int(asked), MOST_THREADS) if asked.isdecimal() else 0
 
 
 def _own_cores() -> set[int]:

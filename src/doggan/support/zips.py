@@ -1,9 +1,28 @@
-"""What goes wrong with a zip that is none, or that is damaged."""
+"""What goes wrong with zips: those that are none, and those that unpack to more than they are."""
 
 import zipfile
 import zlib
+from pathlib import Path
+
+from doggan.support.files import format_bytes
 
 # Besides its own error zipfile lets through those of decompression, of names that are no text and
 # of offsets below zero (both ValueError), of encrypted entries (RuntimeError), and of versions of
 # the format to come (NotImplementedError, which is a RuntimeError).
 UNREADABLE_ZIP = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError)
+
+
+def require_stored(path: Path) -> None:
+    """Raises ValueError for what is no zip, and for one whose entries are together larger than it.
+
+    PyTorch's files are zips that are not compressed, and it reads others with all that they hold.
+    """
+    if not path.is_file():
+        raise ValueError("it is no plain file" if path.exists() else "it does not exist")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except UNREADABLE_ZIP as error:
+        raise ValueError(f"it is not whole, or of another kind ({error})") from error
+    if unpacked > path.stat().st_size:
+        raise ValueError(f"it would unpack to {format_bytes(unpacked)}, more than it is")
