@@ -1,18 +1,17 @@
 """What a stranger hands in: a sentence that names file and reason, and exit code 2."""
 
-import itertools
 import os
 import signal
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
 
-from conftest import as_options, encode
+from conftest import as_options
 from doggan.cli.main import main
 from doggan.data.stanford import MAX_ANNOTATION_BYTES, MAX_BOXES, parse_annotation
 from doggan.data.archives import open_files
-from doggan.data.photos import decode_photo
 from doggan.gan.generator_file import GENERATORS, load_generator, read_tensors, save_tensors
 from doggan.gan.memory import free_bytes, require_memory, training_bytes
 from doggan.gan.run_folder import CHECKPOINT
@@ -230,18 +229,20 @@ def test_generators_that_tell_of_more_than_they_hold_are_refused(checkpoint, tin
         load_generator(path, "cpu")
 
 
-def test_folders_may_nest_deeper_than_python_calls(tmp_path):
-    # A path has at most 4,096 bytes, so the way there is gone step by step.
-    here = os.getcwd()
+def test_folders_may_nest_deeper_than_python_calls(tmp_path, monkeypatch):
+    depth = 1_500
+    monkeypatch.chdir(tmp_path)
+    for _ in range(depth):  # step by step, as the way there is too long to be named elsewhere
+        Path("d").mkdir()
+        os.chdir("d")
+    Path("dog.jpg").touch()
     try:
-        os.chdir(tmp_path)
-        for _ in range(1_500):
-            os.mkdir("d")
-            os.chdir("d")
-        names = open_files([tmp_path]).names()
+        assert open_files([tmp_path]).names() == [f"{'d/' * depth}dog.jpg"]
     finally:
-        os.chdir(here)
-    assert names == []
+        Path("dog.jpg").unlink()
+        for _ in range(depth):
+            os.chdir("..")
+            Path("d").rmdir()
 
 
 SPECIAL = ("/dev/zero", "pipe")

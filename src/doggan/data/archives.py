@@ -5,7 +5,6 @@ import tarfile
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -104,12 +103,17 @@ def _files_below(folder: Path) -> Iterator[Path]:
     folders = [folder]  # a list, as folders may nest deeper than Python calls
     while folders:
         folder = folders.pop()
-        with suppress(PermissionError), os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(folder / entry.name)
-                elif entry.is_file(follow_symlinks=False):
-                    yield folder / entry.name
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(folder / entry.name)
+                    elif entry.is_file(follow_symlinks=False):
+                        yield folder / entry.name
+        except PermissionError:  # somebody else's, as lost+found
+            continue
+        except OSError as error:
+            raise InputError(f"{folder} cannot be read: {error.strerror}") from error
 
 
 def _read_file(path: Path) -> bytes:
