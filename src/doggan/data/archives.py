@@ -4,18 +4,22 @@ import os
 import tarfile
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from doggan.support.errors import InputError
 from doggan.support.files import format_bytes
 from doggan.support.zips import UNREADABLE_ZIP
 
+MAX_FILES = 1_000_000
 MAX_FILE_BYTES = 100_000_000
 ARCHIVE_SUFFIXES = (".zip", ".tar")
 
+T = TypeVar("T")
 # By the name: the size that an archive tells, in bytes, and what reads the file.
 Entries = dict[str, tuple[int, Callable[[], bytes]]]
 
@@ -80,7 +84,7 @@ def _entries_of(path: Path) -> Entries:
     if path.is_dir():
         entries: Entries = {
             item.relative_to(path).as_posix(): (0, partial(_read_file, item))
-            for item in _files_below(path)
+            for item in _bounded(_files_below(path), path)
         }
         for item in sorted(path.iterdir()):
             if item.suffix in ARCHIVE_SUFFIXES:
@@ -91,7 +95,7 @@ def _entries_of(path: Path) -> Entries:
         raise InputError(f"{path} {fault}; expected a folder, zip or tar of photos")
     if zipfile.is_zipfile(path) or path.suffix == ".zip":
         return _zip_entries(path)
-    if path.suffix == ".tar" or tarfile.is_tarfile(path):
+    if path.suffix == ".tar" or _is_tar(path):
         return _tar_entries(path)
     raise InputError(f"{path} is neither a folder, a zip nor a tar of photos")
 
@@ -131,7 +135,7 @@ def _zip_entries(path: Path) -> Entries:
         raise InputError(f"{path} is not a readable zip ({error}); fetch it again") from error
     return {
         entry.filename: (entry.file_size, partial(archive.read, entry))
-        for entry in archive.infolist()
+        for entry in _bounded(archive.infolist(), path)
         if not entry.is_dir()
     }
 
@@ -139,8 +143,11 @@ def _zip_entries(path: Path) -> Entries:
 def _tar_entries(path: Path) -> Entries:
     try:
         with tarfile.open(path, "r:") as tar:
-            members = [member for member in tar if member.isreg()]
-    except (tarfile.TarError, OSError, EOFError) as error:
+            members = [member for member in _bounded(tar, path) if member.isreg()]
+    except InputError:
+        raise
+    # Headers that nest without end or tell of sizes beyond any memory fail in their own ways.
+    except Exception as error:
         raise InputError(
             f"{path} is not a readable, uncompressed tar ({error}); fetch it again, "
             "or unpack it if it is compressed"
@@ -157,6 +164,19 @@ def _tar_entries(path: Path) -> Entries:
 
     named = {member.name.removeprefix("./"): member for member in members}
     return {name: (member.size, partial(read, name, member)) for name, member in named.items()}
+
+
+def _is_tar(path: Path) -> bool:
+    with suppress(Exception):  # what is none fails as below
+        return tarfile.is_tarfile(path)
+    return False
+
+
+def _bounded(items: Iterable[T], path: Path) -> Iterator[T]:
+    for count, item in enumerate(items):
+        if count == MAX_FILES:
+            raise InputError(f"{path} holds more than {MAX_FILES:,} files")
+        yield item
 
 
 def _is_hidden(name: str) -> bool:
