@@ -71,7 +71,7 @@ def decode_photo(data: bytes) -> tuple[Image.Image, int]:
         with Image.open(io.BytesIO(data)) as photo:
             if photo.width * photo.height > MAX_PHOTO_PIXELS:
                 raise UnreadableFileError(f"{photo.width}x{photo.height} pixels are too many")
-            orientation = photo.getexif().get(ExifTags.Base.Orientation, 1)
+            orientation = _orientation_of(photo)
             photo.load()  # it outlives its file
             upright = photo if orientation == 1 else ImageOps.exif_transpose(photo)
             return _to_rgb(upright), orientation
@@ -138,6 +138,15 @@ def squash(images: Iterable[np.ndarray], side: int) -> np.ndarray:
     """
     squares = [Image.fromarray(image).resize((side, side), Image.LANCZOS) for image in images]
     return np.stack([np.asarray(image) for image in squares])
+
+
+def _orientation_of(photo: Image.Image) -> int:
+    """1 to 8; 1, upright, where its EXIF is damaged or says something else."""
+    try:
+        found = photo.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # the pixels are as good without
+        return 1
+    return found if found in range(1, 9) else 1
 
 
 def _to_rgb(photo: Image.Image) -> Image.Image:
