@@ -230,6 +230,7 @@ def test_the_trainings_own_failure_is_none_of_a_process(
     [
         (128, 0, 2, 2, "2 GPUs train, each on 64 images of a batch"),
         (64, 0, 2, 1, "one of 2 GPUs trains: each would see 32 images"),
+        (129, 0, 2, 1, "one of 2 GPUs trains: they cannot share 129 images evenly"),
         (64, 2, 2, 2, "2 processes train, as train.processes says"),
         (128, 1, 2, 1, ""),
         (128, 0, 1, 1, ""),

@@ -153,12 +153,16 @@ def test_one_checkpoint_is_found_and_two_or_none_are_named(tmp_path):
 
 def test_files_are_not_looked_at_one_by_one(tmp_path, monkeypatch):
     """On Kaggle's mount each look takes long, and there are 41,000 files."""
-    folder = tmp_path / "input" / "dogs"
-    photos, annotations = folder / "all-dogs" / "all-dogs", folder / "annotation" / "n1-x"
-    for place, suffix in ((photos, ".jpg"), (annotations, "")):
-        place.mkdir(parents=True)
-        for number in range(700):
-            (place / f"n1_{number}{suffix}").touch()
+    folder, breeds, photos = tmp_path / "input" / "dogs", 20, 70
+    for outer, suffix in (("images/Images", ".jpg"), ("annotations/Annotation", "")):
+        for breed in range(breeds):
+            place = folder / outer / f"n{breed}-x"
+            place.mkdir(parents=True)
+            for number in range(photos):
+                (place / f"n{breed}_{number}{suffix}").touch()
+    (folder / "other").mkdir()
+    for number in range(700):
+        (folder / "other" / f"{number}.csv").touch()
     looks = []
 
     def counted(look):
@@ -173,7 +177,7 @@ def test_files_are_not_looked_at_one_by_one(tmp_path, monkeypatch):
     inputs = Inputs([tmp_path / "input"])
     found = inputs.find_photos()
     assert inputs.find_file(is_weights) is None
-    assert len(open_files([found]).names()) == 1400
+    assert len(open_files([found]).names()) == 2 * breeds * photos + 700
     assert 0 < len(looks) < 200
 
 

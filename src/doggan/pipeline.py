@@ -11,8 +11,9 @@ from doggan.gan import run_folder
 from doggan.gan.averages import load_averages
 from doggan.gan.budget import fit_to_budget
 from doggan.gan.entry import measure_entry, write_entry
-from doggan.gan.generator_file import save_generator
-from doggan.gan.rival import idle_gpu, train_with_rival
+from doggan.gan.generator_file import find_generator, save_generator
+from doggan.gan.history import last_row
+from doggan.gan.rival import idle_gpu, rival_of, train_with_rival
 from doggan.gan.trainer import TrainingResult
 from doggan.recipe import Recipe, with_value
 from doggan.scoring.choice import (
@@ -28,10 +29,11 @@ from doggan.scoring.scorecard import Scorecard
 from doggan.submission import SubmissionCheck
 from doggan.support.deadline import Deadline, format_duration
 from doggan.support.device import choose_device
-from doggan.support.errors import InputError
+from doggan.support.errors import DogganError, InputError
 from doggan.support.files import write_json
 from doggan.support.lock import held
 
+NO_JUDGE = "no judge was chosen"
 MARGIN_SECONDS = 2.0  # beside MARGIN, for what follows training
 
 
@@ -114,32 +116,37 @@ def _run(job: Job) -> CompetitionResult:
     # Measure what follows training.
     zipping = measure_entry(recipe, folder, job.device, len(imageset.label_names))
     reserve = zipping * MARGIN + MARGIN_SECONDS
-    plan = choice = scorecard = unscored = gpu = None
+    plan = choice = scorecard = unscored = None
+    gpu = idle_gpu(recipe, job.device)
     images_to_choose_by = 0
     try:
         plan = _plan_scoring(job, deadline.minus(reserve))
         reserve += plan.seconds * MARGIN
         if recipe.submission.choose:
-            gpu = idle_gpu(recipe, job.device)
             options = (plan, recipe, 1 if gpu is None else 2)
             images_to_choose_by = images_to_judge(*options, deadline.minus(reserve), say)
     except NoScoreError as reason:
         unscored = str(reason)
     choosing = images_to_choose_by and seconds_to_choose(*options, images_to_choose_by) * MARGIN
 
+    if gpu is not None and not images_to_choose_by:
+        say(f"  GPU {gpu} stays idle: a rival would need a judge that chooses")
+        gpu = None
     say(f"Training; {format_duration(reserve + choosing)} are kept back for what follows it")
     until = deadline.minus(reserve + choosing)
     training, rival = train_with_rival(
         imageset,
         folder,
         recipe,
-        gpu if images_to_choose_by else None,
+        gpu,
         device=job.device,
         deadline=until,
         resume=job.resume,
         say=say,
     )
     say(f"  stopped by {training.stopped_by} after {training.images:,} images")
+    if not find_generator(folder).exists():  # a signal may come before there is one
+        raise DogganError(f"stopped by {training.stopped_by} before there was a generator")
 
     if training.stopped_by.startswith("SIG"):
         unscored = f"the run was stopped by {training.stopped_by}"
@@ -178,7 +185,7 @@ def _plan_scoring(job: Job, deadline: Deadline) -> ScoringPlan:
     """Loads the judge and reads the reference; raises NoScoreError where there will be no score."""
     count = job.recipe.submission.count
     if job.judge == "none":
-        raise NoScoreError("no judge was chosen")
+        raise NoScoreError(NO_JUDGE)
     if count < 2:
         raise NoScoreError("a score needs 2 images or more")
     judge = load_judge(job.judge, device=choose_device(job.device), weights=job.weights)
@@ -203,7 +210,10 @@ def _choose(
     except InputError as error:  # such as images that are all alike: the zip comes all the same
         job.say(f"  nothing was chosen: {error}")
         return None
-    recipe = with_value(job.recipe, "submission.truncation", choice.chosen.truncation)
+    recipe = job.recipe
+    if choice.chosen.rival:
+        recipe, seen = rival_of(recipe), last_row(rival)["images"]
+    recipe = with_value(recipe, "submission.truncation", choice.chosen.truncation)
     save_generator(job.folder, generator, recipe, seen, generator.label_names)
     job.say(textwrap.indent(choice.table(), "  "))
     return choice

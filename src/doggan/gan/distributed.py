@@ -180,15 +180,17 @@ _OWN_ERRORS = {cls.__name__: cls for cls in (DogganError, InputError, NonFiniteL
 
 
 def choose_processes(options: TrainRecipe, gpus: int) -> tuple[int, str]:
-    """How many processes train on so many GPUs, and a line that says why; "" for one GPU or none.
+    """How many processes train on so many GPUs, and a line that says why; "" where one does anyway.
 
     As many as `train.processes` says; where that is 0, one a GPU if each gets LEAST_SHARE images of
-    the smallest batch, else one.
+    the smallest batch, and as many as the others, else one.
     """
     share = options.batch_size // max(gpus, 1)
     if options.processes or gpus < 2:
         count = options.processes or 1
         return count, f"{count} processes train, as train.processes says" if count > 1 else ""
+    if options.batch_size % gpus:
+        return 1, f"one of {gpus} GPUs trains: they cannot share {options.batch_size} images evenly"
     if share >= LEAST_SHARE:
         return gpus, f"{gpus} GPUs train, each on {share} images of a batch"
     return 1, (

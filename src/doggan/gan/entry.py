@@ -10,7 +10,7 @@ import numpy as np
 from doggan.competition import SIDE_PX
 from doggan.gan import run_folder
 from doggan.gan.generator_file import load_generator
-from doggan.gan.networks import make_networks
+from doggan.gan.networks import Generator, make_networks
 from doggan.gan.pictures import make_grid, save_picture
 from doggan.gan.recorder import GRID_COLUMNS, SEEDS
 from doggan.gan.sampler import sample_seeds
@@ -43,6 +43,12 @@ def measure_entry(recipe: Recipe, folder: Path, device: str, label_count: int) -
         return (time.perf_counter() - started) * whole / count
 
 
+def write_grid(folder: Path, generator: Generator, recipe: Recipe) -> None:
+    """Writes the grid of the first seeds, at the recipe's truncation, into a run's folder."""
+    first = np.concatenate(list(sample_seeds(generator, SEEDS, recipe.submission.truncation)))
+    save_picture(make_grid(first, GRID_COLUMNS), folder / run_folder.GRID)
+
+
 def write_entry(folder: Path, device: str) -> tuple[np.ndarray, SubmissionCheck]:
     """Writes the grid and the zip of the generator in a run's folder, as its recipe says.
 
@@ -51,8 +57,7 @@ def write_entry(folder: Path, device: str) -> tuple[np.ndarray, SubmissionCheck]
     """
     generator, recipe = load_generator(folder, device)
     truncation, count = recipe.submission.truncation, recipe.submission.count
-    first = np.concatenate(list(sample_seeds(generator, SEEDS, truncation)))
-    save_picture(make_grid(first, GRID_COLUMNS), folder / run_folder.GRID)
+    write_grid(folder, generator, recipe)
     images = np.empty((count, SIDE_PX, SIDE_PX, 3), np.uint8)
 
     def keep() -> Iterator[np.ndarray]:

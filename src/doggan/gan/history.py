@@ -73,6 +73,12 @@ class History:
         [H, W, 1 or 3] uint8 for TensorBoard."""
         self.rows.append(row)
         write_text(self._path, "".join(json.dumps(row) + "\n" for row in self.rows))
+        try:
+            self._add_events(row, grid)
+        except Exception as error:  # whatever it is, a training does without
+            self._events = _no_events(error)
+
+    def _add_events(self, row: dict, grid: np.ndarray) -> None:
         if self._events:
             for name, value in row.items():
                 if isinstance(value, int | float) and name != "images":
@@ -101,9 +107,13 @@ def _open_events(folder: Path, step: int) -> object | None:
         return SummaryWriter(str(folder), purge_step=step)
     except ImportError:
         return None
-    except Exception as error:  # whatever it is, a training does without
-        warnings.warn(f"no events for TensorBoard are written: {error!r}", stacklevel=2)
-        return None
+    except Exception as error:
+        return _no_events(error)
+
+
+def _no_events(error: Exception) -> None:
+    """Says that a training does without events, whatever TensorBoard has met."""
+    warnings.warn(f"no events for TensorBoard are written: {error!r}", stacklevel=2)
 
 
 def read_history(folder: Path) -> list[dict]:
@@ -119,6 +129,11 @@ def read_history(folder: Path) -> list[dict]:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
     return rows
+
+
+def last_row(folder: Path) -> dict:
+    """The last row of a run; of one that has written none, how it is before its first step."""
+    return [{"images": 0, "seconds": 0.0, "stopped_by": ""}, *read_history(folder)][-1]
 
 
 def follow_history(folder: Path, sleep: Callable[[float], None] = time.sleep) -> Iterator[dict]:

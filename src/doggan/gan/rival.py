@@ -6,13 +6,14 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from doggan.data.imageset import ImageSet, open_imageset
 from doggan.gan.distributed import choose_processes, started_by_torchrun
-from doggan.gan.history import read_history
+from doggan.gan.history import last_row
 from doggan.gan.run_folder import CHECKPOINT, RIVAL
 from doggan.gan.trainer import TrainingResult, train
 from doggan.recipe import Recipe
@@ -20,6 +21,7 @@ from doggan.support.deadline import Deadline
 from doggan.support.device import choose_device
 from doggan.support.errors import NonFiniteLossError
 
+_OUTPUT = "output.txt"  # what the rival says
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 _GRACE_SECONDS = 10.0  # for a process to end: its last save comes before the deadline
 
@@ -67,8 +69,21 @@ def train_with_rival(
         process.join()
     if process.exitcode == 0:
         return result, rival
-    say("  the rival has failed, and left nothing to choose from")
+    say(f"  the rival has failed, and does not compete{_last_words(rival / _OUTPUT)}")
     return result, None
+
+
+def rival_of(recipe: Recipe) -> Recipe:
+    """The recipe that the rival of a training by `recipe` has."""
+    return replace(recipe, seed=(recipe.seed + 1) % 2**32)
+
+
+def _last_words(path: Path) -> str:
+    try:
+        lines = path.read_text("utf-8", errors="replace").split("\n")
+        return next(f": {line.strip()[:300]}" for line in reversed(lines) if line.strip())
+    except (OSError, StopIteration):
+        return ""
 
 
 def _train_to_an_end(
@@ -79,14 +94,14 @@ def _train_to_an_end(
         return train(imageset, folder, recipe, say=say, **options)
     except NonFiniteLossError as error:
         say(f"Warning: {error}; what follows takes the generator that was saved before it")
-    end = [{"images": 0, "seconds": 0.0}, *read_history(folder)][-1]
+    end = last_row(folder)
     return TrainingResult(images=end["images"], seconds=end["seconds"], stopped_by="divergence")
 
 
 def _start(
     gpu: int, set_folder: Path, folder: Path, recipe: Recipe, deadline: Deadline
 ) -> multiprocessing.Process:
-    recipe = replace(recipe, seed=(recipe.seed + 1) % 2**32)
+    recipe = rival_of(recipe)
     process = multiprocessing.get_context("spawn").Process(
         target=_train, args=(set_folder, folder, recipe, deadline), daemon=True
     )
@@ -103,13 +118,14 @@ def _start(
 
 
 def _train(set_folder: Path, folder: Path, recipe: Recipe, deadline: Deadline) -> None:
-    sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (its bar would be drawn over the other one's)
-    train(
+    folder.mkdir(parents=True, exist_ok=True)
+    sys.stderr = (folder / _OUTPUT).open("w")  # its bar would be drawn over the other one's
+    _train_to_an_end(
         open_imageset(set_folder),
         folder,
         recipe,
         deadline=deadline,
         resume=(folder / CHECKPOINT).exists(),
         processes=1,
-        say=lambda line: None,
+        say=partial(print, file=sys.stderr, flush=True),
     )

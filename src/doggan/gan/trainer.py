@@ -16,7 +16,7 @@ from doggan.gan.distributed import (
     launch,
     started_by_torchrun,
 )
-from doggan.gan.history import read_history
+from doggan.gan.history import last_row
 from doggan.gan.memory import require_memory
 from doggan.gan.monitor import Monitor
 from doggan.gan.progress import progress_told
@@ -135,11 +135,13 @@ def _train_on(processes: int, options: tuple, say: Callable[[str], None]) -> Tra
         resume = (folder / CHECKPOINT).exists()
         return _train(imageset, folder, recipe, place, deadline, resume, slowdowns)
     # A signal may come before the first of them has taken a step.
-    end = [{"images": 0, "seconds": 0.0}, *read_history(folder)][-1]
+    end = last_row(folder)
     return TrainingResult(
         images=end["images"],
         seconds=end["seconds"],
-        stopped_by=stopped_by or end["stopped_by"],
+        stopped_by=stopped_by
+        or end["stopped_by"]
+        or "images",  # a run that was at its end writes none
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from doggan.competition import RULES_URL
-from doggan.gan.run_folder import CHECKPOINT
+from doggan.gan.run_folder import CHECKPOINT, STATS
 from doggan.kaggle.client import Client
 from doggan.kaggle.credentials import readable
 from doggan.kaggle.metadata import Kernel
@@ -39,6 +39,8 @@ def push(client: Client, folder: Path | str, *, session_seconds: float | None = 
         f"(a GPU needs it), and are the competition's rules accepted ({RULES_URL})?",
         404: "Kaggle knows no such user, competition or data set (404); check the metadata",
     }
+    # Should the answer be lost, the version before is no longer the last one.
+    (Path(folder) / PUSHED_NAME).unlink(missing_ok=True)
     timeout = None if session_seconds is None else str(round(session_seconds))
     answer = client.ask(lambda api: api.kernels_push(str(folder), timeout), refusals)
     if answer.error:
@@ -70,7 +72,9 @@ def require_checkpoint(client: Client, kernel: Kernel) -> None:
     if CHECKPOINT not in list_files(client, kernel):
         raise InputError(
             f"version {version} of {kernel} left no {CHECKPOINT}, so there is nothing to go on "
-            "from; push without --continue"
+            f"from. An earlier version may have one: doggan kernel output {kernel}/VERSION --file "
+            f"{CHECKPOINT} --file {STATS}; make a data set of both, and push it with --continue "
+            "--dataset NAME/SLUG. Or begin anew, without --continue"
         )
 
 

@@ -11,12 +11,14 @@ from doggan.kaggle import metadata as rules
 from doggan.kaggle.credentials import known_user
 from doggan.kaggle.notebook import SETTINGS_CELL, read_cell, write_cell
 from doggan.kaggle.settings import (
+    FULL_SECONDS,
     read_script,
     read_settings,
     settings_of_recipe,
+    settings_with,
     write_settings,
 )
-from doggan.support.deadline import format_duration
+from doggan.support.deadline import format_duration, parse_duration
 from doggan.support.errors import InputError
 from doggan.support.files import format_bytes, write_text
 
@@ -33,9 +35,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--notebook", action="store_true", help="send the notebook, not the script")
     add_recipe(parser)
     add_seed(parser)
-    add("--run-time", type=session, help="when the script is done, such as 8h45m (at most 12h)")
+    add(
+        "--run-time",
+        type=session_duration,
+        help="when the script is done, such as 8h45m (at most 12h)",
+    )
     what = "when Kaggle ends the run, whatever it does, such as 9h (at most 12h)"
-    add("--session-limit", type=session, help=what)
+    add("--session-limit", type=session_duration, help=what)
     what = "go on with the training of the kernel's last version, whose output is attached"
     add("--continue", dest="goes_on", action="store_true", help=what)
     what = "attach this data set, in place of those of kernel-metadata.json; may be repeated"
@@ -67,7 +73,7 @@ def run(args: Namespace, say: Say) -> Outcome:
     script = args.folder / metadata["code_file"]
     text = _with_settings(args, metadata["id"], script)
     client = None if args.dry_run else Client()
-    if client and args.goes_on:
+    if client and args.goes_on and not args.datasets:  # which may hold an earlier version's
         require_checkpoint(client, rules.parse_kernel(metadata["id"]))
     sent = _describe(args, metadata, script, text, say)
     if client is None:
@@ -89,17 +95,21 @@ def _with_settings(args: Namespace, kernel: str, script: Path) -> str:
         text = read_cell(file, SETTINGS_CELL)
     settings = read_settings(text)
     changes = {"CONTINUE": kernel if args.goes_on else None}
-    if args.recipe or args.set_values:
-        changes |= settings_of_recipe(args.recipe or settings["RECIPE"], args.set_values)
+    if args.recipe:
+        changes |= settings_of_recipe(args.recipe, args.set_values)
+    elif args.set_values:
+        changes |= settings_with(settings, args.set_values)
     if args.seed is not None:
         changes["SEED"] = args.seed
     if args.run_time is not None:
         changes["TIME_LIMIT"] = format_duration(args.run_time)
-        if args.session_limit is not None and args.session_limit <= args.run_time:
-            raise InputError(
-                "Kaggle would end the run before it is done: make --session-limit longer than "
-                "--run-time"
-            )
+    limit = (settings | changes)["TIME_LIMIT"]
+    run_seconds = FULL_SECONDS if limit is None else parse_duration(str(limit))
+    if args.session_limit is not None and args.session_limit <= run_seconds:
+        raise InputError(
+            f"Kaggle would end the run before it is done, after {format_duration(run_seconds)}: "
+            "make --session-limit longer, or --run-time shorter"
+        )
     text = write_settings(text, changes)
     return write_cell(file, SETTINGS_CELL, text) if args.notebook else text
 
@@ -130,7 +140,7 @@ def _plain(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def session(text: str) -> float:
+def session_duration(text: str) -> float:
     """`9h` -> seconds, within what Kaggle gives one session."""
     seconds = duration(text)
     if seconds > duration(LONGEST_SESSION):

@@ -12,16 +12,14 @@ from pathlib import Path
 
 from doggan.competition import ANNOTATION_FOLDER, KAGGLE_FOLDERS, STANFORD_FOLDERS
 from doggan.data.archives import ARCHIVE_SUFFIXES, open_files
-from doggan.data.stanford import names_annotated_photos
+from doggan.data.stanford import is_photo, names_annotated_photos
 from doggan.gan.run_folder import CHECKPOINT, RIVAL
 from doggan.support.errors import InputError
 
 ROOTS = ("/kaggle/input", "../input")
 MAX_DEPTH = 8  # models/<owner>/<model>/<framework>/<variation>/<version>/ and two of its own
 _LISTED = 12
-# A folder of weights or of a run's output holds fewer files, and one of photos or annotations more;
-# on Kaggle's mounts it takes long to look at each.
-_FEW = 600
+_FEW = 100  # files; on Kaggle's mounts it takes long to look at each of a folder's with more
 
 
 class Inputs:
@@ -67,15 +65,18 @@ class Inputs:
         return found[0]
 
     def find_file(self, wanted: Callable[[Path], bool]) -> Path | None:
-        """The first file that is wanted, among those that lie with few others; None for none."""
+        """The first file that is wanted, among those that lie with few others and are no photos and
+        no annotations; None for none."""
         for folder, names in self._files.items():
-            for name in names if len(names) <= _FEW else ():
-                if wanted(folder / name):
+            if len(names) > _FEW or ANNOTATION_FOLDER in map(str.lower, folder.parts):
+                continue
+            for name in names:
+                if not is_photo(name) and wanted(folder / name):
                     return folder / name
         return None
 
     def find_checkpoint(self, kernel: str) -> Path:
-        """The one checkpoint that an earlier run of `kernel` has left.
+        """The one run's checkpoint that is attached; `kernel` is what errors name as its source.
 
         Raises InputError where there is none, or more than one.
         """

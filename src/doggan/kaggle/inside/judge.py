@@ -20,8 +20,8 @@ HOW_TO = (
 def choose_judge(inputs: Inputs, log: Callable[[str], None]) -> tuple[str, Path | None]:
     """The judge to score with and its weights: never one that would have to be downloaded.
 
-    The first whose weights are attached, or that is installed with them; else `none`. Then the log
-    says how to attach the weights of Kaggle's own.
+    The first whose weights are attached, or that is installed with them; else `none`. Unless it is
+    Kaggle's own, the log says how to attach that one's weights.
     """
     from doggan.scoring.judges import JUDGES
 
@@ -41,6 +41,6 @@ def choose_judge(inputs: Inputs, log: Callable[[str], None]) -> tuple[str, Path 
 def _are_weights(module: ModuleType, log: Callable[[str], None], path: Path) -> bool:
     try:
         return module.are_weights(path)
-    except (DogganError, OSError) as error:
+    except Exception as error:  # a foreign file fails in whatever part of its reader meets it
         log(f"{path} is passed over: {error}")
         return False

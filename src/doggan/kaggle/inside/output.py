@@ -10,6 +10,7 @@ from doggan.gan.run_folder import (
     GRID,
     PROGRESS,
     REPORT,
+    RESULT,
     RIVAL,
     SCORECARD,
     STATS,
@@ -37,17 +38,28 @@ def deliver(folder: Path, only_zip: bool, log: Callable[[str], None]) -> None:
     from doggan.gan.generator_file import GENERATORS
     from doggan.submission import check_submission
 
-    output = output_folder()
-    kept = (SCORECARD, REPORT, GRID, CURVES, PROGRESS, *GENERATORS, *CONTINUED)
-    for name in (ZIP,) if only_zip else (ZIP, *kept):
-        if (folder / name).exists():
-            write_bytes(output / name, (folder / name).read_bytes())
-            log(f"Output: {output / name} ({format_bytes((output / name).stat().st_size)})")
-    if (folder / ZIP).exists():
+    output, valid = output_folder(), True
+    if (folder / ZIP).exists():  # first, so that nothing else can keep it from coming
+        _copy(folder, ZIP, log)
         check = check_submission(output / ZIP)
-        if not check.valid:
-            raise DogganError(check.summary())
+        valid = check.valid
+    kept = (SCORECARD, RESULT, REPORT, GRID, CURVES, PROGRESS, *GENERATORS, *CONTINUED)
+    for name in () if only_zip else kept:
+        try:
+            _copy(folder, name, log)
+        except DogganError as error:  # such as a full disk
+            log(f"Not kept: {error}")
+    if not valid:
+        raise DogganError(check.summary())
+    if (folder / ZIP).exists():
         log(f"Done: {check.summary()}")
+
+
+def _copy(folder: Path, name: str, log: Callable[[str], None]) -> None:
+    if (folder / name).exists():
+        path = output_folder() / name
+        write_bytes(path, (folder / name).read_bytes())
+        log(f"Output: {path} ({format_bytes(path.stat().st_size)})")
 
 
 def add_report(folder: Path, log: Callable[[str], None]) -> None:

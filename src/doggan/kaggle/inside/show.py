@@ -1,8 +1,9 @@
 """What a run left in the output folder, shown inline by a notebook."""
 
+import json
 from pathlib import Path
 
-from doggan.gan.run_folder import NEIGHBOURS_PICTURE, SCORECARD, ZIP
+from doggan.gan.run_folder import NEIGHBOURS_PICTURE, RESULT, SCORECARD, ZIP
 from doggan.kaggle.inside.inputs import Inputs, input_roots
 from doggan.kaggle.inside.judge import HOW_TO, choose_judge
 from doggan.kaggle.inside.output import output_folder
@@ -11,11 +12,18 @@ _PAIRS = 12
 
 
 def scorecard() -> object:
-    """The score in words, or how to get one."""
+    """The score in words, or why there is none, and how to get one."""
+    from doggan.pipeline import NO_JUDGE
     from doggan.scoring.scorecard import read_scorecard
 
     path = output_folder() / SCORECARD
-    return _text(read_scorecard(path).summary() if path.exists() else f"Not scored. {HOW_TO}")
+    if path.exists():
+        return _text(read_scorecard(path).summary())
+    try:
+        reason = json.loads((output_folder() / RESULT).read_bytes())["unscored"]
+    except (OSError, ValueError, LookupError, TypeError):
+        reason = "the run did not come to its end"
+    return _text(f"Not scored: {reason}. {HOW_TO if reason == NO_JUDGE else ''}")
 
 
 def picture(name: str) -> object:

@@ -6,8 +6,8 @@ import signal
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -20,16 +20,13 @@ from doggan.kaggle.inside.inputs import Inputs, input_roots
 from doggan.kaggle.inside.judge import choose_judge
 from doggan.kaggle.inside.log import Log
 from doggan.kaggle.inside.output import add_report, deliver, output_folder
+from doggan.kaggle.settings import FULL_SECONDS
 from doggan.recipe import Recipe, load_recipe, recipe_to_toml, with_value
 from doggan.support.deadline import Deadline, format_duration, parse_duration
 from doggan.support.errors import DogganError, InputError
 from doggan.support.files import require_exists, write_bytes
 from doggan.support.threads import available_cores
 
-# The competition gives a kernel 9 hours, and one that takes longer is ended and leaves nothing.
-# The rest is for what no clock in here sees: the container's start, and the output's upload. Teams
-# at the top stopped training at 32,000 s, 8h53m.
-FULL_SECONDS = 8.75 * 3600
 TRIAL_SECONDS = 5 * 60.0  # in the editor somebody is waiting
 CLOSING_SECONDS = 10.0  # for copying the output and reading the zip back
 
@@ -61,26 +58,39 @@ def run_kernel(settings: Settings) -> int:
     trained. 2: the input or a setting cannot be used. 1: anything else. The output folder is
     `/kaggle/working` where that exists, else the current one, or `$DOGGAN_KAGGLE_WORKING`.
     """
-    if threading.current_thread() is threading.main_thread():
-        # SIGTERM does as SIGINT does, so that what is temporary is removed, and the log is kept.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-    os.environ[NO_TENSORBOARD] = "1"  # nobody sees its events there
-    with tempfile.TemporaryDirectory(prefix="doggan-run-", ignore_cleanup_errors=True) as scratch:
+    scratch_folder = tempfile.TemporaryDirectory(prefix="doggan-run-", ignore_cleanup_errors=True)
+    with _signals_and_events_of_a_kernel(), scratch_folder as scratch:
         folder, log = Path(scratch) / "run", Log(Path(scratch) / LOG)
         with log.instead_of_stderr():
             code = _guarded(log, lambda: _compete(settings, folder, log))
             trained, zipped = _has_trained(folder), (folder / ZIP).exists()
             if trained and not zipped and _is_entry(load_recipe(str(folder / RECIPE))):
                 _guarded(log, lambda: _zip_last_generator(folder, log))
-            if trained or zipped:
-                if trained and not settings.only_zip:
-                    _guarded(log, lambda: add_report(folder, log))
-                delivered = _guarded(log, lambda: deliver(folder, settings.only_zip, log))
-                code = delivered if (folder / ZIP).exists() else code
+            if trained and not settings.only_zip:
+                _guarded(log, lambda: add_report(folder, log))
+            delivered = _guarded(log, lambda: deliver(folder, settings.only_zip, log))
+            code = delivered if (folder / ZIP).exists() else code
         log.close()
         if not settings.only_zip:
             write_bytes(output_folder() / LOG, (Path(scratch) / LOG).read_bytes())
     return code
+
+
+@contextmanager
+def _signals_and_events_of_a_kernel() -> Iterator[None]:
+    """SIGTERM does as SIGINT does, so that what is temporary is removed and the log is kept; and no
+    events for TensorBoard are written, which nobody sees there. A notebook gets both back."""
+    main, before = threading.current_thread() is threading.main_thread(), None
+    if main:
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    events = os.environ.get(NO_TENSORBOARD, "")
+    os.environ[NO_TENSORBOARD] = "1"
+    try:
+        yield
+    finally:
+        os.environ[NO_TENSORBOARD] = events
+        if main:
+            signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def time_limit_seconds(settings: Settings) -> float:
@@ -151,6 +161,8 @@ def _train(
     """Trains on digits or other images that are not the competition's."""
     from doggan.data.build import build_imageset
     from doggan.gan.budget import fit_to_budget
+    from doggan.gan.entry import write_grid
+    from doggan.gan.generator_file import load_generator
     from doggan.gan.trainer import train
 
     imageset = build_imageset([source], folder / SET, recipe.data)
@@ -159,6 +171,7 @@ def _train(
     resume = settings.goes_on_from is not None
     result = train(imageset, folder, recipe, deadline=deadline, resume=resume, say=log)
     log(f"  stopped by {result.stopped_by} after {result.images:,} images")
+    write_grid(folder, *load_generator(folder))
 
 
 def _log_versions(log: Log) -> None:

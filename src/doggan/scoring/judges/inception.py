@@ -40,8 +40,8 @@ OFFICIAL_WEIGHTS = WeightsFile(
     size=95_628_359,
     sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
 )
-# The graph that those weights were taken from: its length in bytes and its MD5, by which OpenAI's
-# evaluation of guided diffusion, which uses it too, is reproduced. No SHA-256 of it is published.
+# The graph that those weights were taken from: its length in bytes and its MD5, as published for
+# OpenAI's evaluation of guided diffusion, which uses it too. No SHA-256 of it is published.
 OFFICIAL_GRAPH = (95_673_916, "e6bb154e85f5d4331c22abcddb5dcf31")
 
 
@@ -69,12 +69,12 @@ def find_weights(own: Path | None = None) -> Path:
 
 
 def are_weights(path: Path) -> bool:
-    """Whether the file is the published one, or a graph with Inception's weights, any weights.
+    """Whether the file is the published one, or a `.pb` graph with Inception's weights, any weights.
 
     Raises InputError for another graph, DogganError where graphs cannot be read.
     """
     if path.suffix == ".pb" and path.is_file() and path.stat().st_size <= _LARGEST_WEIGHTS_BYTES:
-        read_weights(path)
+        InceptionPool3(read_weights(path))
         return True
     return is_file_of(path, OFFICIAL_WEIGHTS.size, OFFICIAL_WEIGHTS.sha256)
 

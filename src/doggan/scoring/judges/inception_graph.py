@@ -119,6 +119,8 @@ def _read_constants(path: Path) -> dict[str, np.ndarray]:
 def _array(name: str, tensor: object) -> np.ndarray:
     """A constant as float32; its values are bytes, or few enough to be numbers of a list."""
     shape = [dim.size for dim in tensor.tensor_shape.dim]
+    if len(tensor.tensor_content) % 4:
+        raise InputError(f"the graph's {name} is cut short")
     values = np.frombuffer(tensor.tensor_content, "<f4")
     values = np.array(values if len(values) else tensor.float_val, np.float32)
     if min(shape, default=1) < 1 or values.size != np.prod(shape, dtype=np.float64):
