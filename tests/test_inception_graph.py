@@ -1,9 +1,14 @@
 """The organisers' TensorFlow graph is read as the weights it holds, or refused in a sentence."""
 
+import hashlib
+import json
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from doggan.cli.main import main
 from doggan.scoring.judges import inception
 from doggan.scoring.judges.inception_graph import graph_name, is_graph
 from doggan.scoring.judges.inception_network import InceptionPool3, layer_names
@@ -108,6 +113,34 @@ def test_a_constant_whose_size_lies_is_refused(tmp_path):
     path.write_bytes(data.replace(b"\x08\x04", b"\x08\x05"))
     with pytest.raises(InputError, match=r"softmax/biases has 4 numbers for the shape \[5\]"):
         load_judge("inception", device="cpu", weights=path)
+
+
+def test_a_constant_that_is_cut_short_is_refused(tmp_path):
+    graph_pb2 = pytest.importorskip("tensorboard.compat.proto.graph_pb2")
+    graph = graph_pb2.GraphDef()
+    tensor = graph.node.add(name="softmax/biases", op="Const").attr["value"].tensor
+    tensor.dtype, tensor.tensor_content = 1, b"12345"
+    (tmp_path / "graph.pb").write_bytes(graph.SerializeToString())
+    with pytest.raises(InputError, match="softmax/biases is cut short"):
+        load_judge("inception", device="cpu", weights=tmp_path / "graph.pb")
+
+
+@pytest.mark.slow
+def test_the_published_graph_compares_with_kaggles_and_scores(state, tmp_path, monkeypatch, capsys):
+    path = write_graph(tmp_path / "graph.pb", constants_of(state))
+    digest = hashlib.md5(path.read_bytes()).hexdigest()
+    monkeypatch.setattr(inception, "OFFICIAL_GRAPH", (path.stat().st_size, digest))
+    assert load_judge("inception", device="cpu", weights=path).comparable_with_kaggle
+    for seed, name in enumerate(("images", "reference")):
+        (tmp_path / name).mkdir()
+        for number, image in enumerate(draw_images(5, 64, 64, seed=seed)):
+            Image.fromarray(image).save(tmp_path / name / f"{number}.png")
+    where = ("--reference", str(tmp_path / "reference"), "--weights", str(path))
+    assert main(["score", str(tmp_path / "images"), *where, "--json"]) == 0
+    card = json.loads(capsys.readouterr().out)
+    assert (card["judge"], card["generated_images"]) == ("inception", 5)
+    assert "COMPARES WITH NOTHING" not in card["notice"]
+    assert {"manifold_precision", "manifold_recall"} < card.keys()
 
 
 def test_a_graph_that_is_not_the_published_one_compares_with_nothing(state, tmp_path):

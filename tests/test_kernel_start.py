@@ -336,9 +336,8 @@ def test_a_rivals_checkpoint_goes_on_too(tiny_set, tiny_recipe, tmp_path):
         save_checkpoint(place, state, tiny_recipe, tiny_set.sha256)
         write(place / "stats.jsonl", b"")
     take_up(tmp_path / "left" / "checkpoint.pt", tiny_recipe, tmp_path / "run")
-    names = {
-        path.relative_to(tmp_path / "run").as_posix() for path in (tmp_path / "run").rglob("*")
-    }
+    run = tmp_path / "run"
+    names = {path.relative_to(run).as_posix() for path in run.rglob("*")}
     files = {"checkpoint.pt", "stats.jsonl"}
     assert names == files | {"rival"} | {f"rival/{name}" for name in files}
 

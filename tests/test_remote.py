@@ -213,9 +213,16 @@ def test_push_writes_the_settings_and_changes_nothing_else(server, here, doggan)
     assert script_of(here) == server.bodies("SaveKernel")[0]["text"] == expected
     for line in ("RECIPE:                dogs-2019", "TIME_LIMIT:            8h45m"):
         assert line in result.out
-    # What is not said stays; a recipe that is said begins anew.
+    # What is not said stays, and other values come beside; a recipe that is said begins anew.
     assert doggan("kernel", "push").code == 0
     assert script_of(here) == expected
+    assert doggan("kernel", "push", "--set", "train.beta1=0.2").code == 0
+    more = '["train.batch_size=16", "train.beta1=0.2"]'
+    assert script_of(here) == expected.replace('["train.batch_size=16"]', more)
+    values = ("--set", "train.batch_size=32", "--set", "seed=9")
+    assert doggan("kernel", "push", *values).code == 0
+    assert 'OVERRIDES = ["train.batch_size=32", "train.beta1=0.2", "seed=9"]' in script_of(here)
+    assert "SEED = 9" in script_of(here)
     assert doggan("kernel", "push", "--recipe", "dogs").code == 0
     assert 'RECIPE = "dogs"  # größer ist besser\nOVERRIDES = []\n' in script_of(here)
     assert 'TIME_LIMIT = "8h45m"\nSEED = 0\n' in script_of(here)
@@ -227,7 +234,8 @@ def test_push_writes_the_settings_and_changes_nothing_else(server, here, doggan)
         (("--recipe", "cats"), "'cats' is neither a recipe"),
         (("--recipe", "mnist-dcgan"), "the competition has 64"),
         (("--set", "train.batch=2"), "the nearest known one is 'train.batch_size'"),
-        (("--run-time", "9h", "--session-limit", "9h"), "--session-limit longer than --run-time"),
+        (("--run-time", "9h", "--session-limit", "9h"), "before it is done, after 9h00m"),
+        (("--session-limit", "8h"), "before it is done, after 8h45m: make --session-limit longer"),
     ],
 )
 def test_settings_that_cannot_be_used_are_not_sent(server, here, doggan, options, message):
@@ -375,6 +383,15 @@ def test_a_refusal_is_one_clear_line(server, here, doggan, arguments, status, wo
             words = ("(403)",)  # the client says no more than "denied"
         assert all(word in error_of(result) for word in words)
     assert len(server.calls) == 2
+
+
+def test_a_refused_submission_names_what_may_be_the_matter(server, here, doggan):
+    for name in EVERY_CALL:
+        server.on(name, Reply(status=403, json={}))
+    error = error_of(doggan("submit", "--version", "3", KERNEL))
+    for cause in ("rules are not accepted", "lacks the scope", "are used up", "no late entries"):
+        assert cause in error
+    assert f"https://www.kaggle.com/code/{KERNEL}" in error
 
 
 def test_an_error_inside_an_answer_of_200_is_a_refusal_too(server, here, doggan):
