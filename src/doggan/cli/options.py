@@ -41,9 +41,9 @@ def add_generator(parser: ArgumentParser) -> None:
     add_device(parser)
 
 
-def add_recipe(parser: ArgumentParser) -> None:
-    """Which recipe, and what to override in it."""
-    what = f"{', '.join(recipe_names())}, or a TOML file (default dogs)"
+def add_recipe(parser: ArgumentParser, default: str = "dogs") -> None:
+    """Which recipe, and what to override in it; `default` says in the help what it is else."""
+    what = f"{', '.join(recipe_names())}, or a TOML file (default {default})"
     add = parser.add_argument
     add("--recipe", metavar="NAME_OR_FILE", help=what)
     what = "override a value, such as train.batch_size=128"

@@ -224,8 +224,7 @@ def _value_problems(metadata: dict) -> Iterator[str]:
     kind = "notebook" if _is_notebook(metadata) else "script"
     for key, expected in (("language", "python"), ("kernel_type", kind)):
         if metadata[key] != expected:
-            name = metadata["code_file"]
-            yield f"{key} is {metadata[key]!r}; expected '{expected}', as {name} is one"
+            yield f"{key} is {metadata[key]!r}; expected '{expected}' for {metadata['code_file']}"
     pinning = metadata.get("docker_image_pinning_type", "original")
     if pinning not in ("original", "latest"):
         yield f"docker_image_pinning_type is {pinning!r}; expected 'original' or 'latest'"

@@ -2,10 +2,10 @@
 
 After Kynkäänniemi et al. 2019, "Improved Precision and Recall Metric for Assessing Generative
 Models": around each image of a set lies a ball in the judge's features, as wide as the distance to
-its k-th nearest fellow. The balls together are the set's manifold.
+its k-th nearest neighbour. The balls together are the set's manifold.
 
-    precision = part of the generated images that lie in the reference's manifold
-    recall    = part of the reference images that lie in the generated ones' manifold
+    precision = fraction of the generated images that lie in the reference's manifold
+    recall    = fraction of the reference images that lie in the generated ones' manifold
 
 Pairs are searched in float32, block by block; where that could decide wrongly, float64 decides.
 """
@@ -24,7 +24,7 @@ def precision_and_recall(
 ) -> tuple[float, float] | None:
     """Precision and recall, each in [0, 1], of [N, D] against [M, D] features.
 
-    None where a set has too few images for k fellows of each.
+    None where a set has too few images for k neighbours of each.
     Raises InputError for fewer than two rows and for values that are not finite.
     """
     generated = check_features(generated, "the generated features")

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from doggan.cli.kernel import add_folder
-from doggan.cli.options import Outcome, Say, add_recipe, add_seed, duration
+from doggan.cli.options import Outcome, Say, add_recipe, duration, seed
 from doggan.kaggle import metadata as rules
 from doggan.kaggle.credentials import known_user
 from doggan.kaggle.notebook import SETTINGS_CELL, read_cell, write_cell
@@ -33,8 +33,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--user", metavar="NAME", help=what)
     add("--title", help="its title, which also makes its slug")
     add("--notebook", action="store_true", help="send the notebook, not the script")
-    add_recipe(parser)
-    add_seed(parser)
+    add_recipe(parser, default="the script's own")
+    add("--seed", type=seed, help="where chance begins (default the script's own)")
     what = "when the script is done, such as 8h45m (at most 12h)"
     add("--run-time", type=session_duration, help=what)
     what = "when Kaggle ends the run, whatever it does, such as 9h (at most 12h)"
