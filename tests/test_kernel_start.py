@@ -245,8 +245,10 @@ def built_script(kernel, **settings):
 ONCE = ("train.images=480", "train.interval_images=96", "train.cooldown=0", "train.flip=false")
 
 
-def test_sessions_continue_each_other_as_one_undisturbed_run(kernel, no_judge, monkeypatch):
-    """Three sessions, each on the output of the one before, end with the weights of one."""
+@pytest.mark.slow
+def test_sessions_continue_each_other_as_one_undisturbed_run(kernel, no_judge):
+    """The script three times, each on the output of the time before, ends with the weights of one
+    run."""
     settings = replace(SETTINGS, overrides=[*TINY, *ONCE])
     run_kernel(settings)
     whole = saved_tensors(kernel / "working")
@@ -255,10 +257,16 @@ def test_sessions_continue_each_other_as_one_undisturbed_run(kernel, no_judge, m
         if session:
             shutil.rmtree(kernel / "input" / "me", ignore_errors=True)
             shutil.copytree(kernel / "working", kernel / "input" / "me" / "doggan-dcgan")
-            settings = replace(settings, goes_on_from="me/doggan-dcgan")
         shutil.rmtree(kernel / "working")
         (kernel / "working").mkdir()
-        run_kernel(replace(settings, overrides=[*TINY, *ONCE, f"train.images={images}"]))
+        script = built_script(
+            kernel,
+            OVERRIDES=[*TINY, *ONCE, f"train.images={images}"],
+            TIME_LIMIT="5m",
+            CONTINUE="me/doggan-dcgan" if session else None,
+        )
+        with launch(kernel, script) as process:
+            process.communicate(timeout=PATIENCE_SECONDS)
         assert read_history(kernel / "working")[-1]["images"] == images
     assert "Going on from" in log_of(kernel)
     rows = read_history(kernel / "working")
@@ -355,7 +363,7 @@ def test_the_width_that_a_budget_chose_stays(tiny_set, tmp_path):
 def launch(kernel, script, *, blocked=True):
     """Runs the script as Kaggle does, without the optional modules."""
     if blocked:
-        (kernel / "stubs").mkdir()
+        (kernel / "stubs").mkdir(exist_ok=True)
         (kernel / "stubs" / "sitecustomize.py").write_text(without_modules(OPTIONAL))
     return started(
         [sys.executable, script],
