@@ -13,6 +13,7 @@ from doggan.gan.budget import fit_to_budget
 from doggan.gan.entry import measure_entry, write_entry
 from doggan.gan.generator_file import find_generator, save_generator
 from doggan.gan.history import last_row
+from doggan.gan.memory import require_memory
 from doggan.gan.rival import idle_gpu, rival_of, train_with_rival
 from doggan.gan.trainer import TrainingResult
 from doggan.recipe import Recipe, with_value
@@ -29,7 +30,7 @@ from doggan.scoring.scorecard import Scorecard
 from doggan.submission import SubmissionCheck
 from doggan.support.deadline import Deadline, format_duration
 from doggan.support.device import choose_device
-from doggan.support.errors import DogganError, InputError
+from doggan.support.errors import DogganError, InputError, is_out_of_memory
 from doggan.support.files import write_json
 from doggan.support.lock import held
 
@@ -110,6 +111,7 @@ def _run(job: Job) -> CompetitionResult:
     say(f"Building the set from {', '.join(map(str, job.sources))}")
     imageset = build_imageset(job.sources, folder / run_folder.SET, recipe.data, colour=True)
     say(f"  {imageset.describe()}")
+    require_memory(imageset, recipe, choose_device(job.device), recipe.train.processes or 1)
     recipe = fit_to_budget(recipe, imageset, device=job.device, deadline=deadline, say=say)
     job = replace(job, recipe=recipe)
 
@@ -207,7 +209,10 @@ def _choose(
         averages = load_averages(job.folder, job.device)
         rivals = load_averages(rival, job.device) if rival else ()
         choice, generator = choose_generator(averages, job.recipe, plan, images, deadline, rivals)
-    except InputError as error:  # such as images that are all alike: the zip comes all the same
+    # Such as images that are all alike, or no memory left: the zip comes all the same.
+    except (InputError, MemoryError, RuntimeError) as error:
+        if not isinstance(error, InputError) and not is_out_of_memory(error):
+            raise
         job.say(f"  nothing was chosen: {error}")
         return None
     recipe = job.recipe

@@ -19,7 +19,7 @@ from doggan.support.files import read_small_file
 MIN_SIDE_PX, MAX_SIDE_PX, MAX_FRAME_SIDE_PX = 16, 128, 256
 MAX_CHANNELS = 4096
 MAX_TRUNCATION = 2.0
-MAX_RECIPE_BYTES = 1_000_000  # one has about 1,000
+MAX_RECIPE_BYTES = 100_000  # one has about 1,000; tomllib takes the square of a key's length
 _RECIPES = Path(__file__).with_name("recipes")
 BY_BUDGET = {"train.batch_size", "networks.channel_max"}  # what `budget.widths` decides
 BY_BUDGET |= {f"networks.{name}_width" for name in ("generator", "discriminator")}
@@ -187,6 +187,8 @@ def recipe_names() -> list[str]:
 
 def recipe_from_toml(text: str, where: str) -> Recipe:
     """Parses a recipe; keys that are left out keep their defaults. `where` names it in errors."""
+    if len(text) > MAX_RECIPE_BYTES:
+        raise InputError(f"{where} is too long for a recipe")
     try:
         table = tomllib.loads(text)
     except (ValueError, RecursionError) as error:

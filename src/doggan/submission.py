@@ -17,7 +17,7 @@ from doggan.support.files import atomic_path, format_bytes, require_exists
 from doggan.support.json_values import as_count, as_text
 from doggan.support.progress import progress_bar
 from doggan.support.threads import thread_count
-from doggan.support.zips import UNREADABLE_ZIP
+from doggan.support.zips import UNREADABLE_ZIP, read_entry
 
 MAX_ENTRY_BYTES = 1_000_000  # a 64x64 RGB PNG has at most some 13,000
 SHOWN_NAMES = 5
@@ -187,7 +187,8 @@ def _check_image(
         check.add(f"over {format_bytes(MAX_ENTRY_BYTES)}", name)
         return None
     try:
-        with Image.open(io.BytesIO(archive.read(entry))) as image:
+        data = io.BytesIO(read_entry(archive, entry))
+        with Image.open(data, formats=("PNG", "JPEG", "GIF", "BMP", "WEBP")) as image:
             rules = {
                 f"not in PNG format ({image.format})": image.format == "PNG",
                 f"not {SIDE_PX}x{SIDE_PX} pixels": image.size == (SIDE_PX, SIDE_PX),

@@ -16,7 +16,6 @@ import os
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
-from functools import partial
 from importlib import import_module
 from io import TextIOWrapper
 
@@ -102,7 +101,7 @@ def _fill(parser: ArgumentParser, module_name: str, words: Sequence[str]) -> Non
 
 
 def _run(args: Namespace) -> int:
-    say = (lambda line: None) if args.json else partial(print, flush=True)
+    say = (lambda line: None) if args.json else (lambda line: print(_shown(line), flush=True))
     if "threads" in args:
         choose_threads(args.threads, say)
     try:
@@ -125,8 +124,14 @@ def _run(args: Namespace) -> int:
     return code
 
 
+def _shown(text: str) -> str:
+    """The text with what would command a terminal, from a file's name say, spelled out."""
+    plain = (each if each.isprintable() or each in "\n\t" else repr(each)[1:-1] for each in text)
+    return "".join(plain)
+
+
 def _fail(args: Namespace, message: str, code: int) -> int:
-    line = " ".join(message.split())
+    line = _shown(" ".join(message.split()))
     print(f"doggan: {line}", file=sys.stderr)
     if args.json:
         print(json.dumps({"error": line}), flush=True)

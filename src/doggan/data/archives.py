@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from doggan.support.errors import InputError
+from doggan.support.errors import InputError, is_out_of_memory
 from doggan.support.files import format_bytes
-from doggan.support.zips import UNREADABLE_ZIP
+from doggan.support.zips import UNREADABLE_ZIP, read_entry
 
 MAX_FILES = 1_000_000
 MAX_FILE_BYTES = 100_000_000
@@ -49,6 +49,8 @@ class Files:
             return read()
         # Encrypted entries of a zip raise RuntimeError, damaged ones zlib.error or BadZipFile.
         except Exception as error:
+            if is_out_of_memory(error):  # no fault of the file's
+                raise
             raise UnreadableFileError(str(error)) from error
 
 
@@ -87,7 +89,7 @@ def _entries_of(path: Path) -> Entries:
             for item in _bounded(_files_below(path), path)
         }
         for item in sorted(path.iterdir()):
-            if item.suffix in ARCHIVE_SUFFIXES:
+            if item.suffix in ARCHIVE_SUFFIXES and item.is_file():
                 entries = _entries_of(item) | entries
         return entries
     if not path.is_file():
@@ -134,7 +136,7 @@ def _zip_entries(path: Path) -> Entries:
     except UNREADABLE_ZIP as error:
         raise InputError(f"{path} is not a readable zip ({error}); fetch it again") from error
     return {
-        entry.filename: (entry.file_size, partial(archive.read, entry))
+        entry.filename: (entry.file_size, partial(read_entry, archive, entry))
         for entry in _bounded(archive.infolist(), path)
         if not entry.is_dir()
     }
@@ -143,7 +145,8 @@ def _zip_entries(path: Path) -> Entries:
 def _tar_entries(path: Path) -> Entries:
     try:
         with tarfile.open(path, "r:") as tar:
-            members = [member for member in _bounded(tar, path) if member.isreg()]
+            plain = (member for member in _bounded(tar, path) if member.isreg())
+            members = [member for member in plain if member.size >= 0]
     except InputError:
         raise
     # Headers that nest without end or tell of sizes beyond any memory fail in their own ways.

@@ -19,6 +19,8 @@ from doggan.support.files import atomic_folder, require_free_space
 from doggan.support.progress import progress_bar
 from doggan.support.threads import thread_count
 
+_IDX_PART = 1024  # images that are squashed at a time
+
 
 def build_imageset(
     sources: list[Path], out: Path, recipe: DataRecipe, *, colour: bool = False
@@ -65,13 +67,16 @@ def _read_idx(idx: IdxFiles, out: Path, side: int) -> Iterator[Part]:
         read = read_idx(idx, pair)
         count, fits = len(read.images), read.images.shape[1:] == (side, side)
         require_free_space(out, count * side**2 * 3)
-        yield Part(
-            photos=count,
-            images=(read.images if fits else squash(read.images, side))[..., None],
-            origins=[f"{pair[0]}#{number}" for number in range(count)],
-            labels=[idx.label_names[label] for label in read.labels],
-            sha256=read.sha256,
-        )
+        for start in range(0, count, _IDX_PART):
+            part = slice(start, start + _IDX_PART)
+            images = read.images[part]
+            yield Part(
+                photos=len(images),
+                images=(images if fits else squash(images, side))[..., None],
+                origins=[f"{pair[0]}#{start + number}" for number in range(len(images))],
+                labels=[idx.label_names[label] for label in read.labels[part]],
+                sha256=b"" if start else read.sha256,
+            )
 
 
 def _crop_photos(source: Photos, recipe: DataRecipe, label: str) -> Iterator[Part]:

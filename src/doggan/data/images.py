@@ -8,7 +8,7 @@ from PIL import Image
 
 from doggan.data.archives import UnreadableFileError, open_files
 from doggan.data.imageset import is_imageset, open_imageset
-from doggan.data.stanford import is_photo
+from doggan.data.stanford import PHOTO_FORMATS, is_photo
 from doggan.support.errors import InputError
 from doggan.support.files import format_bytes
 from doggan.support.progress import progress_bar
@@ -53,7 +53,7 @@ def load_images(path: Path) -> np.ndarray:
 
 def _decode(data: bytes) -> np.ndarray:
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=PHOTO_FORMATS) as image:
             if max(image.size) > MAX_SIDE_PX:
                 raise ValueError(
                     f"{image.width}x{image.height} pixels; generated images have at "

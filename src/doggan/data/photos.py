@@ -11,8 +11,9 @@ from PIL import ExifTags, Image, ImageOps
 from doggan.data.archives import UnreadableFileError
 from doggan.data.crops import CROPS, WHOLE_FRAME, WITH_FRAMES, Size, Window
 from doggan.data.imageset_writer import Part
-from doggan.data.stanford import Annotation, Box, Photo, Photos
+from doggan.data.stanford import PHOTO_FORMATS, Annotation, Box, Photo, Photos
 from doggan.recipe import DataRecipe
+from doggan.support.errors import is_out_of_memory
 
 # albumentations asks the network for its newest version when it is imported, unless told not to.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -68,7 +69,7 @@ def decode_photo(data: bytes) -> tuple[Image.Image, int]:
     Raises UnreadableFileError for what cannot be decoded whole, and past MAX_PHOTO_PIXELS.
     """
     try:
-        with Image.open(io.BytesIO(data)) as photo:
+        with Image.open(io.BytesIO(data), formats=PHOTO_FORMATS) as photo:
             if photo.width * photo.height > MAX_PHOTO_PIXELS:
                 raise UnreadableFileError(f"{photo.width}x{photo.height} pixels are too many")
             orientation = _orientation_of(photo)
@@ -77,6 +78,8 @@ def decode_photo(data: bytes) -> tuple[Image.Image, int]:
             return _to_rgb(upright), orientation
     # Pillow's decoders raise far more than OSError on damaged files.
     except Exception as error:
+        if is_out_of_memory(error):  # no fault of the photo's
+            raise
         raise UnreadableFileError(str(error)) from error
 
 

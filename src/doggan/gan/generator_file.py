@@ -5,7 +5,7 @@ Either is read without running anything in it.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -81,6 +81,8 @@ def load_generator(run_or_file: Path, device: str = "auto") -> tuple[Generator, 
         label_names = json.loads(metadata.get("label_names", "[]"))
         if not (isinstance(label_names, list) and all(isinstance(x, str) for x in label_names)):
             raise ValueError("its label_names are not a list of names")
+        if channels not in (1, 3) or (recipe.networks.conditional and not label_names):
+            raise ValueError(f"its images have {channels} channels and {len(label_names)} labels")
         make = partial(
             make_networks,
             recipe.networks,
@@ -113,12 +115,23 @@ def save_tensors(folder: Path, tensors: dict[str, torch.Tensor], metadata: dict[
         save_file = None
     path, other = (folder / name for name in (GENERATORS if save_file else GENERATORS[::-1]))
     with atomic_path(path) as temporary:
-        if save_file:
-            save_file(tensors, temporary, metadata)
-        else:
-            torch.save({"metadata": metadata, "tensors": tensors}, temporary)
+        try:
+            if save_file:
+                save_file(tensors, temporary, metadata)
+            else:
+                torch.save({"metadata": metadata, "tensors": tensors}, temporary)
+        # How either reports a full disk: SafetensorError is of no other kind.
+        except Exception as error:
+            raise OSError(str(error)) from error
     other.unlink(missing_ok=True)  # it would be of an earlier state
     return path
+
+
+def require_whole(tensors: Iterable[torch.Tensor]) -> None:
+    """Raises ValueError where a tensor repeats its numbers, and so seems larger than what there is
+    of it."""
+    if any(tensor.nbytes > tensor.untyped_storage().nbytes() for tensor in tensors):
+        raise ValueError("it holds fewer numbers than it tells of")
 
 
 def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -140,6 +153,7 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         texts = all(isinstance(value, str) for value in metadata.values())
         if not texts or not all(map(torch.is_tensor, tensors.values())):
             raise ValueError("it holds something other than tensors and text about them")
+        require_whole(tensors.values())
     except ImportError as error:
         reason = "safetensors is missing; install it with: pip install safetensors"
         raise ValueError(reason) from error

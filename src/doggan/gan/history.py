@@ -7,6 +7,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -16,6 +17,7 @@ import numpy as np
 from doggan.gan.run_folder import NO_TENSORBOARD, RECIPE, STATS, TENSORBOARD
 from doggan.support.errors import InputError
 from doggan.support.files import atomic_path, read_small_file, write_text
+from doggan.support.json_values import is_number
 
 _MAX_STATS_BYTES = 100_000_000  # a row has some 500
 
@@ -133,7 +135,7 @@ def read_history(folder: Path) -> list[dict]:
 
 def last_row(folder: Path) -> dict:
     """The last row of a run; of one that has written none, how it is before its first step."""
-    return [{"images": 0, "seconds": 0.0, "stopped_by": ""}, *read_history(folder)][-1]
+    return {"images": 0, "seconds": 0.0, "stopped_by": ""} | ([{}, *read_history(folder)][-1])
 
 
 def follow_history(folder: Path, sleep: Callable[[float], None] = time.sleep) -> Iterator[dict]:
@@ -156,14 +158,18 @@ def follow_history(folder: Path, sleep: Callable[[float], None] = time.sleep) ->
 
 
 def describe_row(row: dict) -> str:
-    """One line on an interval, for people."""
-    skipped = row.get("skipped_steps", 0)
+    """One line on an interval, for people; what a row lacks is `nan`."""
+    value, skipped = partial(_number, row), row.get("skipped_steps")
     return (
-        f"{row['images']:>11,} images, {row['images_per_second']:.0f}/s, "
-        f"D {row['loss_d']:.2f} G {row['loss_g']:.2f}, "
-        f"D right on {row['accuracy_real']:.0%} of real, {row['accuracy_fake']:.0%} of fake"
-        + (f", {skipped:,} steps skipped by the loss scale" if skipped else "")
+        f"{row['images']:>11,} images, {value('images_per_second'):.0f}/s, "
+        f"D {value('loss_d'):.2f} G {value('loss_g'):.2f}, "
+        f"D right on {value('accuracy_real'):.0%} of real, {value('accuracy_fake'):.0%} of fake"
+        + (f", {skipped:,} steps skipped by the loss scale" if is_number(skipped or "") else "")
     )
+
+
+def _number(row: dict, column: str) -> float:
+    return row[column] if is_number(row.get(column)) else math.nan
 
 
 def save_curves(rows: list[dict], path: Path) -> None:
@@ -175,7 +181,7 @@ def save_curves(rows: list[dict], path: Path) -> None:
     drawn = [panel for panel in PANELS if panel.key != "memory"]
     for axes, panel in zip(figure.subplots(2, 2).flat, drawn, strict=True):
         for column, name in panel.curves.items():
-            values = [row[column] * panel.factor for row in rows]
+            values = [_number(row, column) * panel.factor for row in rows]
             axes.plot(images, values, ".-", label=name, linewidth=1)
         axes.set_title(panel.title)
         axes.set_xlabel("thousand images")

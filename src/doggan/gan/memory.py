@@ -10,7 +10,7 @@ from torch import nn
 
 from doggan.data.imageset import ImageSet
 from doggan.gan.networks import make_networks
-from doggan.recipe import Recipe
+from doggan.recipe import Recipe, with_value
 from doggan.support.errors import InputError
 from doggan.support.files import format_bytes
 
@@ -19,11 +19,17 @@ _MEMINFO = Path("/proc/meminfo")
 _COUNTED_IMAGES = 2  # that the maps are measured with: batch norm wants two
 
 
-def require_memory(imageset: ImageSet, recipe: Recipe, device: torch.device) -> None:
-    """Raises InputError where the training takes more memory than the device has free.
+def require_memory(
+    imageset: ImageSet, recipe: Recipe, device: torch.device, processes: int = 1
+) -> None:
+    """Raises InputError where the training takes more memory than the device has free; so many
+    processes share a batch, each on a GPU of its own.
 
     A system that does not tell what is free is taken to have enough.
     """
+    if device.type == "cuda":
+        share = max(2, recipe.train.batch_size // processes)
+        recipe = with_value(recipe, "train.batch_size", share)
     needed, free = training_bytes(imageset, recipe), free_bytes(device)
     if free is not None and needed > free:
         raise InputError(

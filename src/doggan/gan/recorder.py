@@ -57,7 +57,7 @@ class Recorder:
         self._drawn_rows = -1
         self._warned = set()
         save_curves(self.history.rows, folder / CURVES)  # what is loaded once is not measured
-        self._save(state)
+        self._save(state, keep_previous=False)
         self.draw_course()
         self._bar = ProgressBar(recipe.train.images, deadline)
         if taken_up:
@@ -107,7 +107,9 @@ class Recorder:
                 self._warned.add(warning)
                 self._bar.warn(words)
 
-    def _save(self, state: TrainingState, row: dict | None = None) -> None:
+    def _save(
+        self, state: TrainingState, row: dict | None = None, *, keep_previous: bool = True
+    ) -> None:
         started = time.perf_counter()
         network = state.emas[0].network
         images = next(sample(network, self._z))
@@ -121,7 +123,8 @@ class Recorder:
         if row:
             row["diversity"] = float(images.std(axis=0).mean())
             self.history.append(row, np.atleast_3d(grid))
-        save_checkpoint(self._folder, state, self._recipe, self._imageset.sha256)
+        sha256 = self._imageset.sha256
+        save_checkpoint(self._folder, state, self._recipe, sha256, keep_previous=keep_previous)
         self._save_seconds = max(self._save_seconds, time.perf_counter() - started)
 
     def draw_course(self) -> None:

@@ -1,6 +1,7 @@
 """All that a training's next step depends on: made, saved whole and loaded whole."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +10,11 @@ from torch import nn
 
 from doggan.data.imageset import ImageSet
 from doggan.gan.ema import EMA
+from doggan.gan.generator_file import require_whole
 from doggan.gan.networks import make_networks
 from doggan.gan.run_folder import CHECKPOINT, PREVIOUS_CHECKPOINT
 from doggan.recipe import Recipe, recipe_from_toml, recipe_to_toml, recipe_values
-from doggan.support.errors import DogganError, InputError
+from doggan.support.errors import DogganError, InputError, is_out_of_memory
 from doggan.support.files import atomic_path, format_bytes, require_free_space
 from doggan.support.json_values import as_count, as_number
 from doggan.support.zips import require_stored
@@ -87,8 +89,16 @@ def new_state(
     )
 
 
-def save_checkpoint(folder: Path, state: TrainingState, recipe: Recipe, set_sha256: str) -> None:
-    """Writes `checkpoint.pt` atomically; what it was becomes `checkpoint-previous.pt`.
+def save_checkpoint(
+    folder: Path,
+    state: TrainingState,
+    recipe: Recipe,
+    set_sha256: str,
+    *,
+    keep_previous: bool = True,
+) -> None:
+    """Writes `checkpoint.pt` atomically; what it was becomes `checkpoint-previous.pt`, unless it is
+    of the same state.
 
     Raises DogganError, saying how much space it takes, where it cannot be written.
     """
@@ -108,7 +118,10 @@ def save_checkpoint(folder: Path, state: TrainingState, recipe: Recipe, set_sha2
                 torch.save(content, temporary)
             except RuntimeError as error:  # how PyTorch's writer reports a full disk
                 raise OSError(error) from error
-            _keep_as_previous(folder)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())  # which takes long, and the last one is the last until then
+            if keep_previous:
+                _keep_as_previous(folder)
     except DogganError as error:
         raise DogganError(
             f"{error}. {folder / CHECKPOINT} takes {format_bytes(size)} beside the previous one, "
@@ -128,6 +141,8 @@ def load_checkpoint(folder: Path, state: TrainingState, recipe: Recipe, set_sha2
         raise InputError(f"{path} was trained on another image set; resume with that one")
     try:
         for name, part in state.parts().items():
+            if isinstance(part, torch.optim.Optimizer):
+                _require_own_groups(part, content[name])
             part.load_state_dict(content[name])
         state.random.set_state(content["random"].cpu())
         for name in _COUNTERS:
@@ -137,6 +152,21 @@ def load_checkpoint(folder: Path, state: TrainingState, recipe: Recipe, set_sha2
         raise InputError(f"{path} does not fit its recipe: {error}") from error
     why = f"; {damage}" if damage else ""
     return f"goes on from {path}, at {state.images_seen:,} images{why}"
+
+
+def _require_own_groups(optimizer: torch.optim.Optimizer, content: dict) -> None:
+    """Raises an error of some kind unless the content is of an optimizer with the same settings,
+    whose means have the parameters' shapes: PyTorch takes either as it comes."""
+    own = optimizer.state_dict()["param_groups"]
+    for group, found in zip(own, content["param_groups"], strict=True):
+        if {**group, "lr": 0} != {**found, "lr": 0}:
+            raise ValueError("its optimizers have other settings")
+    parameters = [value for group in optimizer.param_groups for value in group["params"]]
+    for number, means in content["state"].items():
+        for name, value in means.items():
+            expected = torch.Size() if name == "step" else parameters[number].shape
+            if value.shape != expected:
+                raise ValueError("its optimizers' means are of other networks")
 
 
 def read_last_checkpoint(folder: Path) -> tuple[dict, Path, str]:
@@ -158,6 +188,19 @@ def read_last_checkpoint(folder: Path) -> tuple[dict, Path, str]:
             return content, path, "; ".join(damage)
         damage.append(f"{path} holds numbers that are not finite")
     raise InputError("; ".join(damage))
+
+
+def settle_checkpoints(folder: Path, *, go_back: bool = False) -> None:
+    """Gives the last good checkpoint the last one's name, so that the next save does not take a
+    damaged one for it; with `go_back` the one before, where there is one that is good."""
+    _, path, _ = read_last_checkpoint(folder)
+    previous = folder / PREVIOUS_CHECKPOINT
+    if path == previous:
+        path.replace(folder / CHECKPOINT)
+    elif go_back and previous.exists():
+        with suppress(InputError):
+            read_checkpoint(previous)
+            previous.replace(folder / CHECKPOINT)
 
 
 def _keep_as_previous(folder: Path) -> None:
@@ -191,6 +234,8 @@ def read_checkpoint(path: Path) -> dict:
         _require_checkpoint(content)
     # A torn or foreign file fails in whatever part of the unpickler meets it.
     except Exception as error:
+        if is_out_of_memory(error):  # no fault of the file's
+            raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(f"{path} is not a readable checkpoint: {reason}") from error
     return content
@@ -204,10 +249,9 @@ def _require_checkpoint(content: object) -> None:
     for name, check in _COUNTERS.items():
         check(content[name])
     texts = all(isinstance(content[name], str) for name in ("recipe", "set_sha256"))
-    # A tensor may repeat its numbers, and so seem far larger than what there is of it.
-    whole = all(tensor.nbytes <= tensor.untyped_storage().nbytes() for tensor in _tensors(content))
-    if not (texts and whole):
+    if not texts:
         raise ValueError("it holds other things than a run's")
+    require_whole(_tensors(content))
 
 
 def _tensors(content: object) -> list[torch.Tensor]:

@@ -29,7 +29,7 @@ from doggan.gan.schedule import (
     part_done,
     set_learning_rates,
 )
-from doggan.gan.state import load_checkpoint, new_state, read_last_checkpoint
+from doggan.gan.state import load_checkpoint, new_state, read_last_checkpoint, settle_checkpoints
 from doggan.gan.steps import make_steps
 from doggan.recipe import Recipe
 from doggan.support.deadline import Deadline
@@ -89,25 +89,34 @@ def train(
             say(f"  {why}")
     check_batch(recipe.train.batch_size, processes)
     check_run_folder(folder, resume)
-    require_memory(imageset, recipe, place)
-    slowdowns = 0
+    require_memory(imageset, recipe, place, processes)
+    slowdowns, went_back_to = 0, None
     with held(folder):
         while True:
             options = (imageset, folder, recipe, place, deadline, resume, slowdowns)
             try:
                 return _train_on(processes, options, say)
             except NonFiniteLossError as error:
-                slowdowns = _slow_down(folder, slowdowns, error, say)
+                slowdowns, went_back_to = _slow_down(folder, slowdowns, went_back_to, error, say)
                 resume = True
 
 
 def _slow_down(
-    folder: Path, slowdowns: int, error: NonFiniteLossError, say: Callable[[str], None]
-) -> int:
-    """How often rates are lowered once a training has diverged, which is said; raises the error
-    again where that was often enough."""
+    folder: Path,
+    slowdowns: int,
+    went_back_to: int | None,
+    error: NonFiniteLossError,
+    say: Callable[[str], None],
+) -> tuple[int, int]:
+    """How often rates are lowered once a training has diverged, which is said, and the images of
+    the checkpoint that it goes back to: not the same a second time, which may be lost already.
+
+    Raises the error again where that was often enough."""
     try:
         content, path, _ = read_last_checkpoint(folder)
+        if content["images_seen"] == went_back_to:
+            settle_checkpoints(folder, go_back=True)
+            content, path, _ = read_last_checkpoint(folder)
     except InputError:  # there is nothing to go back to
         raise error from None
     slowdowns = 1 + max(slowdowns, content["slowdowns"])
@@ -118,7 +127,7 @@ def _slow_down(
         f"images, and on with {SLOWDOWN**slowdowns:g} of the recipe's learning rates "
         f"({slowdowns} of {MOST_SLOWDOWNS} times)"
     )
-    return slowdowns
+    return slowdowns, content["images_seen"]
 
 
 def _train_on(processes: int, options: tuple, say: Callable[[str], None]) -> TrainingResult:
@@ -183,6 +192,8 @@ def _train(
         stopped_by = "images" if state.images_seen >= options.images else ""
         recorder = NoRecorder()
         if processes.first:
+            if resume:
+                settle_checkpoints(folder)
             environment = describe_environment(device, precision) | {"processes": processes.count}
             recorder = Recorder(folder, recipe, environment, imageset, state, deadline, taken_up)
 

@@ -16,7 +16,7 @@ _held: set[Path] = set()
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Holds `folder`, which is made if need be, for this process; within it, again is free.
+    """Holds `folder`, which is made if need be, for this process, which may do so again within.
 
     Raises InputError where another process holds it. Where the file system has no locks, a warning
     says that nothing keeps others away.
@@ -33,8 +33,8 @@ def held(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Its holder may have ended meanwhile, and taken the file away.
-            busy = not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat())
-        except BlockingIOError:
+            busy = not os.path.samestat(os.fstat(file.fileno()), path.stat())
+        except (BlockingIOError, FileNotFoundError):
             busy = True
         except OSError as error:
             busy = False

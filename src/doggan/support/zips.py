@@ -12,6 +12,21 @@ from doggan.support.files import format_bytes
 UNREADABLE_ZIP = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError)
 
 
+def read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    """The bytes of one entry: what it says it has, and never more in memory.
+
+    Raises one of UNREADABLE_ZIP where it is damaged, has another size, or is compressed otherwise
+    than by deflate, since the other ways unpack a piece without bound.
+    """
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise NotImplementedError("it is compressed otherwise than zips commonly are")
+    with archive.open(entry) as stream:
+        data = stream.read(entry.file_size + 1)
+    if len(data) != entry.file_size:
+        raise zipfile.BadZipFile(f"it has {len(data):,} bytes, and says {entry.file_size:,}")
+    return data
+
+
 def require_stored(path: Path) -> None:
     """Raises ValueError for what is no zip, and for one whose entries are together larger than it.
 

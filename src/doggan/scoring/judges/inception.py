@@ -1,6 +1,7 @@
 """The judge `inception`: Kaggle's, with the weights that FID is computed with everywhere."""
 
 import hashlib
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from doggan.scoring.judges.judge import DTYPES, Judge, default_cache
 from doggan.support.download import download
 from doggan.support.errors import InputError
 from doggan.support.files import is_file_of, require_exists, sha256_of
+from doggan.support.zips import require_stored
 
 # The public board's threshold on the memorisation distance.
 EPS = 0.1
@@ -129,6 +131,8 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     if is_graph(path):
         return read_graph_weights(path, layer_names())
     try:
+        if zipfile.is_zipfile(path):  # older ones are none
+            require_stored(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     # A torn or foreign file fails in whatever part of the unpickler meets it.
     except Exception as error:
@@ -138,4 +142,6 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         ) from error
     if not isinstance(state, dict) or not all(map(torch.is_tensor, state.values())):
         raise InputError("it holds something other than names and tensors; expected a state dict")
+    if any(tensor.nbytes > tensor.untyped_storage().nbytes() for tensor in state.values()):
+        raise InputError("it holds fewer numbers than it tells of")
     return state
