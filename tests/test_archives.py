@@ -117,7 +117,8 @@ def hostile_zip(path):
 
 def test_no_entry_of_a_hostile_zip_leads_out_of_it(tmp_path):
     files = open_files([hostile_zip(tmp_path / "x.zip")])
-    assert set(files.names()) >= {"../../up", "/absolute", "twice", "link"}
+    assert set(files.names()) >= {"/absolute", "twice", "link"}
+    assert not any(".." in name for name in files.names())
     assert files.read("link") == b"/etc/passwd"  # a text, as any other
     for name in ("locked", "lies"):
         with pytest.raises(UnreadableFileError, match=r"password|CRC"):

@@ -147,13 +147,20 @@ def test_a_photo_that_is_smaller_than_it_says_is_no_photo(size):
         decode_photo(png_of(*size))
 
 
-@pytest.mark.parametrize("orientation", [0, 9, 65535, "sideways", b"\xff", (6, 6)])
-def test_an_orientation_that_is_none_turns_nothing(orientation):
-    exif = Image.Exif()
-    exif[ExifTags.Base.Orientation] = orientation
-    photo, found = decode_photo(encode(picture(), "PNG", exif=exif))
-    assert found == 1
-    assert difference(photo, picture()) == 0
+def exif_of(kind, value):
+    """EXIF that says one thing, an orientation: of `kind` 2 as text, of 3 as a number."""
+    entry = struct.pack("<HHI", ExifTags.Base.Orientation, kind, 1) + value.ljust(4, b"\0")
+    return b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + entry + bytes(4)
+
+
+@pytest.mark.parametrize(("kind", "value"), [(3, b"\0"), (3, b"\x09"), (3, b"\xff\xff"), (2, b"6")])
+def test_an_orientation_that_is_none_turns_nothing(kind, value):
+    def encoded(kind, value):
+        return encode(picture(), "JPEG", quality=95, exif=exif_of(kind, value))
+
+    assert decode_photo(encoded(3, b"\x06"))[1] == 6
+    photo, found = decode_photo(encoded(kind, value))
+    assert (photo.size, found) == (SIZE, 1)
 
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff", b"\0" * 70])

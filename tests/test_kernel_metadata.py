@@ -103,7 +103,7 @@ def test_a_file_that_leaves_things_out_gets_the_safe_defaults(folder):
         ({"code_file": "dogs.ipynb"}, "dogs.ipynb does not exist; run: doggan kernel build --note"),
         (
             {"code_file": "dogs.ipynb"},
-            "kernel_type is 'script'; expected 'notebook', as dogs",
+            "kernel_type is 'script'; expected 'notebook' for dogs",
         ),
         ({"is_private": "yes"}, "is_private is 'yes'; expected true or false"),
         ({"enable_gpu": None}, "enable_gpu is None; expected true or false"),

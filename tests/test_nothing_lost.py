@@ -89,7 +89,7 @@ def remove(path):
     [
         (cut_short, "is not a readable checkpoint"),
         (poison, "holds numbers that are not finite"),
-        (remove, "No such file"),
+        (remove, "it does not exist"),
     ],
 )
 def test_a_damaged_checkpoint_has_a_predecessor(

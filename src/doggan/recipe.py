@@ -124,7 +124,9 @@ class BudgetRecipe(Section):
     twice that, the batch doubles, to `most_batch_size` at most.
     """
 
-    widths: tuple[float, ...] = within((), _are_widths, "ten whole numbers at most, ascending")
+    widths: tuple[float, ...] = within(
+        (), _are_widths, "whole numbers from 1 to 4096, ascending, ten at most"
+    )
     epochs: float = at_least(0, 30.0)
     most_batch_size: int = at_least(2, 64)
 

@@ -53,6 +53,7 @@ def training_bytes(imageset: ImageSet, recipe: Recipe) -> int:
         )
         labels = torch.zeros(_COUNTED_IMAGES, dtype=torch.int64)
         images = torch.zeros(_COUNTED_IMAGES, channels, side, side)
+        labels = labels if recipe.networks.conditional else None
         maps = _map_bytes(generator, torch.zeros(_COUNTED_IMAGES, generator.latent), labels)
         maps += 2 * _map_bytes(discriminator, images, labels)  # of real and of fake ones
     weights = _COPIES * (_bytes(generator) + _bytes(discriminator))
@@ -76,7 +77,7 @@ def _bytes(network: nn.Module) -> int:
     return sum(tensor.nbytes for tensor in network.state_dict().values())
 
 
-def _map_bytes(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> int:
+def _map_bytes(network: nn.Module, images: torch.Tensor, labels: torch.Tensor | None) -> int:
     """What the outputs of all layers take together, which the way back needs."""
     sizes = []
     leaves = [layer for layer in network.modules() if not list(layer.children())]
@@ -84,7 +85,7 @@ def _map_bytes(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -
         layer.register_forward_hook(lambda layer, given, found: sizes.append(found.nbytes))
         for layer in leaves
     ]
-    network(images, labels if network.conditional else None)
+    network.eval()(images, labels)
     for hook in hooks:
         hook.remove()
     return sum(sizes)

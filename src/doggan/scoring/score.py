@@ -46,13 +46,7 @@ def score_images(
     features = extract_features(
         generated, judge, deadline=deadline, at_least=at_least, label="generated"
     )
-    manifolds = precision_and_recall(features, reference.features(judge))
     scorecard = score_extracted(features, reference, judge, started=started)
-    scorecard = replace(
-        scorecard,
-        manifold_precision=manifolds and manifolds[0],
-        manifold_recall=manifolds and manifolds[1],
-    )
     if len(features) == len(generated) and not reference.part_of:
         return scorecard
     remark = (
@@ -94,9 +88,12 @@ def score_extracted(
             "every generated image is one of the reference images (distance 0), and MiFID divides "
             "by that distance; score images that a generator made"
         )
+    manifolds = precision_and_recall(generated_features, reference.features(judge))
     differences = _differences_from_kaggle(len(generated_features), reference)
     return Scorecard(
         **vars(score),
+        manifold_precision=manifolds and manifolds[0],
+        manifold_recall=manifolds and manifolds[1],
         eps=judge.eps,
         judge=judge.name,
         weights_sha256=judge.weights_sha256,

@@ -119,7 +119,10 @@ def _walk(roots: list[Path]) -> dict[Path, list[str]]:
             with suppress(OSError):
                 entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
                 files[folder] = [entry.name for entry in entries if not entry.is_dir()]
-                below += [(folder / entry.name).resolve() for entry in entries if entry.is_dir()]
+                for entry in entries:
+                    if entry.is_dir():
+                        path = folder / entry.name  # which a folder's own entries need not resolve
+                        below.append(path.resolve() if entry.is_symlink() else path)
         level = below
     return files
 

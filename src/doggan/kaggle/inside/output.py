@@ -38,20 +38,23 @@ def deliver(folder: Path, only_zip: bool, log: Callable[[str], None]) -> None:
     from doggan.gan.generator_file import GENERATORS
     from doggan.submission import check_submission
 
-    output, valid = output_folder(), True
+    check = fault = None
     if (folder / ZIP).exists():  # first, so that nothing else can keep it from coming
         _copy(folder, ZIP, log)
-        check = check_submission(output / ZIP)
-        valid = check.valid
+        try:
+            check = check_submission(output_folder() / ZIP)
+            fault = None if check.valid else DogganError(check.summary())
+        except DogganError as error:
+            fault = error
     kept = (SCORECARD, RESULT, REPORT, GRID, CURVES, PROGRESS, *GENERATORS, *CONTINUED)
     for name in () if only_zip else kept:
         try:
             _copy(folder, name, log)
         except DogganError as error:  # such as a full disk
             log(f"Not kept: {error}")
-    if not valid:
-        raise DogganError(check.summary())
-    if (folder / ZIP).exists():
+    if fault:
+        raise fault
+    if check:
         log(f"Done: {check.summary()}")
 
 
