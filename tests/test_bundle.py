@@ -21,7 +21,7 @@ from doggan.support.errors import DogganError
 
 PACKAGE = Path(doggan.__file__).parent
 COMMITTED = Path(__file__).parents[1] / "kernel" / "doggan_kernel.py"
-MAX_BYTES = 200_000
+MAX_BYTES = 250_000
 
 
 @pytest.fixture(scope="module")

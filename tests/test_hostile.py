@@ -77,7 +77,7 @@ NESTED = ("a = " + "[" * 100_000, "a = " + "{a=" * 100_000, "[" + "a." * 100_000
 
 @pytest.mark.parametrize("text", NESTED, ids=lambda text: text[:8])
 def test_recipes_that_nest_without_end_are_refused(text):
-    with pytest.raises(InputError, match=r"x is not valid TOML|the recipe has no"):
+    with pytest.raises(InputError, match=r"x is not valid TOML|the recipe has no|too long"):
         recipe_from_toml(text, "x")
     with pytest.raises(InputError, match="must be a"):
         load_recipe("dogs", [f"train.beta1={'[' * 100_000}"])

@@ -150,8 +150,8 @@ def test_what_closing_will_take_grows_with_the_slowest_save(
     now, takes = [0.0], {"checkpoint": 5.0, "gif": 3.0}
 
     def taking(what, whole):
-        def slow(*arguments):
-            whole(*arguments)
+        def slow(*arguments, **options):
+            whole(*arguments, **options)
             now[0] += takes[what]
 
         return slow

@@ -115,8 +115,8 @@ def test_an_interval_is_not_begun_when_its_save_leaves_no_time_to_close(
     recipe = with_value(with_value(tiny_recipe, "train.images", 800), "train.interval_images", 64)
     whole = recorder.save_checkpoint, Steps.train_generator
 
-    def save(*arguments):
-        whole[0](*arguments)
+    def save(*arguments, **options):
+        whole[0](*arguments, **options)
         clock.now += 10
 
     def step(*arguments):

@@ -18,7 +18,7 @@ from doggan.support.errors import InputError
 
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 # What Pillow may take a photo for, whatever it is called: of others some run programs (EPS).
-PHOTO_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+PHOTO_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 MAX_ANNOTATION_BYTES = 1_000_000
 MAX_BOXES = 1_000  # in a photo; Stanford's have six at most
 _ENCODINGS = {b"utf-8", b"us-ascii", b"ascii", b"iso-8859-1", b"latin-1", b"windows-1252"}
