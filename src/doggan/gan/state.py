@@ -1,7 +1,6 @@
 """All that a training's next step depends on: made, saved whole and loaded whole."""
 
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -190,17 +189,11 @@ def read_last_checkpoint(folder: Path) -> tuple[dict, Path, str]:
     raise InputError("; ".join(damage))
 
 
-def settle_checkpoints(folder: Path, *, go_back: bool = False) -> None:
+def settle_checkpoints(folder: Path) -> None:
     """Gives the last good checkpoint the last one's name, so that the next save does not take a
-    damaged one for it; with `go_back` the one before, where there is one that is good."""
+    damaged one for it."""
     _, path, _ = read_last_checkpoint(folder)
-    previous = folder / PREVIOUS_CHECKPOINT
-    if path == previous:
-        path.replace(folder / CHECKPOINT)
-    elif go_back and previous.exists():
-        with suppress(InputError):
-            read_checkpoint(previous)
-            previous.replace(folder / CHECKPOINT)
+    path.replace(folder / CHECKPOINT)
 
 
 def _keep_as_previous(folder: Path) -> None:

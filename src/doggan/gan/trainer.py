@@ -90,33 +90,24 @@ def train(
     check_batch(recipe.train.batch_size, processes)
     check_run_folder(folder, resume)
     require_memory(imageset, recipe, place, processes)
-    slowdowns, went_back_to = 0, None
+    slowdowns = 0
     with held(folder):
         while True:
             options = (imageset, folder, recipe, place, deadline, resume, slowdowns)
             try:
                 return _train_on(processes, options, say)
             except NonFiniteLossError as error:
-                slowdowns, went_back_to = _slow_down(folder, slowdowns, went_back_to, error, say)
+                slowdowns = _slow_down(folder, slowdowns, error, say)
                 resume = True
 
 
 def _slow_down(
-    folder: Path,
-    slowdowns: int,
-    went_back_to: int | None,
-    error: NonFiniteLossError,
-    say: Callable[[str], None],
-) -> tuple[int, int]:
-    """How often rates are lowered once a training has diverged, which is said, and the images of
-    the checkpoint that it goes back to: not the same a second time, which may be lost already.
-
-    Raises the error again where that was often enough."""
+    folder: Path, slowdowns: int, error: NonFiniteLossError, say: Callable[[str], None]
+) -> int:
+    """How often rates are lowered once a training has diverged, which is said; raises the error
+    again where that was often enough."""
     try:
         content, path, _ = read_last_checkpoint(folder)
-        if content["images_seen"] == went_back_to:
-            settle_checkpoints(folder, go_back=True)
-            content, path, _ = read_last_checkpoint(folder)
     except InputError:  # there is nothing to go back to
         raise error from None
     slowdowns = 1 + max(slowdowns, content["slowdowns"])
@@ -127,7 +118,7 @@ def _slow_down(
         f"images, and on with {SLOWDOWN**slowdowns:g} of the recipe's learning rates "
         f"({slowdowns} of {MOST_SLOWDOWNS} times)"
     )
-    return slowdowns, content["images_seen"]
+    return slowdowns
 
 
 def _train_on(processes: int, options: tuple, say: Callable[[str], None]) -> TrainingResult:
