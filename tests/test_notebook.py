@@ -77,12 +77,12 @@ def test_it_runs_and_shows_what_came_of_it(notebook, tmp_path, monkeypatch):
     monkeypatch.setenv("DOGGAN_KAGGLE_INPUT", str(tmp_path / "input"))
     monkeypatch.setenv("DOGGAN_KAGGLE_WORKING", str(tmp_path / "working"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    overrides = [*TINY, "submission.count=10000"]
+    overrides = [*TINY, "submission.count=200"]  # which are no entry, so the run's cell fails
     settings = write_settings(
         read_cell(notebook, SETTINGS_CELL), {"OVERRIDES": overrides, "TIME_LIMIT": "3m"}
     )
     ran = nbformat.reads(write_cell(notebook, SETTINGS_CELL, settings), as_version=4)
-    nbclient.NotebookClient(ran, timeout=600, kernel_name="python3").execute(
+    nbclient.NotebookClient(ran, timeout=600, kernel_name="python3", allow_errors=True).execute(
         cwd=tmp_path / "working", env=os.environ
     )
     shown = {
@@ -94,4 +94,8 @@ def test_it_runs_and_shows_what_came_of_it(notebook, tmp_path, monkeypatch):
     for place, kind in ((1, "image/png"), (2, "image/png"), (3, "image/gif"), (4, "image/png")):
         assert kind in shown[f"shown-{place}"]
     run = next(cell for cell in ran["cells"] if cell["id"] == "run")
-    assert "Done: " in "".join(output.get("text", "") for output in run["outputs"])
+    said = "".join(output.get("text", "") for output in run["outputs"])
+    assert "wrong number of images: 200 found, 10,000 expected" in said
+    assert [output["evalue"] for output in run["outputs"] if "evalue" in output] == [
+        "The run has failed; the lines above say why"
+    ]
