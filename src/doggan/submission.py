@@ -17,6 +17,7 @@ from doggan.support.files import atomic_path, format_bytes, require_exists
 from doggan.support.json_values import as_count, as_text
 from doggan.support.progress import progress_bar
 from doggan.support.threads import thread_count
+from doggan.support.zips import UNREADABLE_ZIP
 
 MAX_ENTRY_BYTES = 1_000_000  # a 64x64 RGB PNG has at most some 13,000
 SHOWN_NAMES = 5
@@ -116,11 +117,11 @@ def check_submission(path: Path, *, count: int = IMAGES) -> SubmissionCheck:
     """
     path = require_exists(path, "a submission zip")
     try:
-        with zipfile.ZipFile(path) as archive:
-            return _check_archive(path, archive, count)
-    # What zipfile cannot read: names that are no text, versions of the format to come.
-    except (zipfile.BadZipFile, OSError, UnicodeDecodeError, NotImplementedError) as error:
+        archive = zipfile.ZipFile(path)
+    except UNREADABLE_ZIP as error:
         raise InputError(f"{path} is not a readable zip: {error}") from error
+    with archive:
+        return _check_archive(path, archive, count)
 
 
 def parse_check(content: object) -> SubmissionCheck:

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from doggan.support.errors import InputError
 from doggan.support.files import format_bytes
+from doggan.support.zips import UNREADABLE_ZIP
 
 MAX_FILE_BYTES = 100_000_000
 ARCHIVE_SUFFIXES = (".zip", ".tar")
@@ -96,7 +97,7 @@ def _entries_of(path: Path) -> Entries:
 def _zip_entries(path: Path) -> Entries:
     try:
         archive = zipfile.ZipFile(path)  # serialises reads, so threads may share it
-    except (zipfile.BadZipFile, OSError, UnicodeDecodeError, NotImplementedError) as error:
+    except UNREADABLE_ZIP as error:
         raise InputError(f"{path} is not a readable zip ({error}); fetch it again") from error
     return {
         entry.filename: (entry.file_size, partial(archive.read, entry))

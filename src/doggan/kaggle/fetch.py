@@ -5,7 +5,6 @@ import io
 import os
 import shutil
 import zipfile
-import zlib
 from pathlib import Path
 
 from doggan.competition import KAGGLE_FOLDERS, RULES_URL, SLUG
@@ -15,6 +14,7 @@ from doggan.kaggle.credentials import require_credentials
 from doggan.support.background import in_background
 from doggan.support.errors import DogganError
 from doggan.support.files import format_bytes, require_free_space, writing
+from doggan.support.zips import UNREADABLE_ZIP
 
 KAGGLE_ZIP = f"{SLUG}.zip"
 # The zip holds Stanford's photos (793,579,520 bytes as a tar) and their annotations.
@@ -63,8 +63,7 @@ def _check_zip(path: Path) -> None:
                 raise DogganError(f"{path} would unpack to {format_bytes(unpacked)}")
             tops = {name.partition("/")[0] for name in archive.namelist()}
             damaged = archive.testzip()
-    # RuntimeError: an encrypted entry; NotImplementedError, a subclass: an unknown compression.
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError) as error:
+    except UNREADABLE_ZIP as error:
         raise DogganError(f"{path} is not a readable zip ({error})") from error
     if damaged:
         raise DogganError(f"{path} is damaged at {damaged!r}")
