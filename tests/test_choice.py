@@ -10,11 +10,11 @@ from PIL import Image
 from torch import nn
 
 from doggan.gan.averages import estimate_batch_norm, load_averages
+from doggan.gan.checkpoint import read_checkpoint
 from doggan.gan.generator_file import load_generator
 from doggan.gan.networks import make_networks
 from doggan.gan.run_folder import CHECKPOINT
 from doggan.gan.sampler import latents, sample_seeds
-from doggan.gan.state import read_checkpoint
 from doggan.gan.trainer import train
 from doggan.pipeline import Job, run_competition
 from doggan.recipe import NetworksRecipe, Recipe, with_value

@@ -12,10 +12,11 @@ from conftest import as_options
 from doggan.cli.main import main
 from doggan.data.archives import open_files
 from doggan.data.stanford import MAX_ANNOTATION_BYTES, MAX_BOXES, parse_annotation
+from doggan.gan.checkpoint import read_last_checkpoint, save_checkpoint
 from doggan.gan.generator_file import GENERATORS, load_generator, read_tensors, save_tensors
 from doggan.gan.memory import free_bytes, require_memory, training_bytes
 from doggan.gan.run_folder import CHECKPOINT
-from doggan.gan.state import new_state, read_last_checkpoint, save_checkpoint
+from doggan.gan.state import new_state
 from doggan.recipe import MAX_RECIPE_BYTES, load_recipe, recipe_from_toml, with_value
 from doggan.support.errors import InputError
 from doggan.support.files import read_small_file

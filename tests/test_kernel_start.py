@@ -18,10 +18,11 @@ from conftest import LOUD, TINY, make_photos, saved_tensors, without_modules, wr
 from doggan import pipeline, submission
 from doggan.competition import JUDGE_DATASET
 from doggan.gan import entry, rival
+from doggan.gan.checkpoint import save_checkpoint
 from doggan.gan.entry import write_entry
 from doggan.gan.history import read_history
 from doggan.gan.run_folder import NO_TENSORBOARD
-from doggan.gan.state import new_state, save_checkpoint
+from doggan.gan.state import new_state
 from doggan.gan.trainer import train
 from doggan.kaggle.bundle import write_bundle
 from doggan.kaggle.inside import start

@@ -11,11 +11,11 @@ import torch
 
 from conftest import saved_tensors
 from doggan.gan import trainer
+from doggan.gan.checkpoint import read_last_checkpoint
 from doggan.gan.history import read_history
 from doggan.gan.losses import BinaryCrossEntropy
 from doggan.gan.recorder import MOST_GRIDS, thin_out
 from doggan.gan.schedule import MOST_SLOWDOWNS
-from doggan.gan.state import read_last_checkpoint
 from doggan.gan.trainer import train
 from doggan.pipeline import Job, run_competition
 from doggan.recipe import with_value

@@ -9,10 +9,11 @@ import torch
 
 from doggan.gan import recorder
 from doggan.gan import state as checkpoint
+from doggan.gan.checkpoint import read_checkpoint
 from doggan.gan.history import read_history
 from doggan.gan.recorder import END_SECONDS, Recorder
 from doggan.gan.run_folder import CHECKPOINT
-from doggan.gan.state import new_state, read_checkpoint
+from doggan.gan.state import new_state
 from doggan.gan.steps import Steps
 from doggan.gan.trainer import train
 from doggan.recipe import with_value

@@ -12,10 +12,10 @@ import pytest
 
 from conftest import LOUD, TINY, as_options, make_photos
 from doggan.cli.main import main
+from doggan.gan.checkpoint import read_checkpoint
 from doggan.gan.generator_file import load_generator
 from doggan.gan.history import read_history
 from doggan.gan.run_folder import CHECKPOINT, RESULT, SCORECARD, STATS, ZIP
-from doggan.gan.state import read_checkpoint
 from doggan.submission import check_submission
 from processes import PATIENCE_SECONDS, started, wait_until
 

@@ -18,12 +18,13 @@ from doggan import support
 from doggan.data.imageset import ImageSet
 from doggan.gan import recorder, trainer
 from doggan.gan import state as checkpoint
+from doggan.gan.checkpoint import load_checkpoint
 from doggan.gan.generator_file import load_generator
 from doggan.gan.history import read_history
 from doggan.gan.losses import LOSSES, BinaryCrossEntropy
 from doggan.gan.recorder import Recorder
 from doggan.gan.sampler import sample_seeds
-from doggan.gan.state import load_checkpoint, new_state
+from doggan.gan.state import new_state
 from doggan.gan.steps import Steps
 from doggan.gan.trainer import train
 from doggan.recipe import load_recipe, recipe_from_toml, with_value

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
+from doggan.gan.checkpoint import read_last_checkpoint
 from doggan.gan.generator_file import load_generator
 from doggan.gan.networks import Generator
 from doggan.gan.sampler import BATCH, labels_asked_for, latents
-from doggan.gan.state import read_last_checkpoint
 from doggan.support.errors import InputError
 
 NORM_IMAGES = 1_000  # from which batch norm's statistics are estimated

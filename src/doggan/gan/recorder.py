@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from doggan.data.imageset import ImageSet
+from doggan.gan.checkpoint import save_checkpoint
 from doggan.gan.generator_file import save_generator
 from doggan.gan.health import WARNINGS
 from doggan.gan.history import History, save_curves
@@ -15,7 +16,7 @@ from doggan.gan.pictures import make_grid, save_gif, save_picture
 from doggan.gan.progress import ProgressBar
 from doggan.gan.run_folder import CURVES, ENVIRONMENT, GRIDS, PROGRESS, RECIPE, remove_partials
 from doggan.gan.sampler import latents, sample
-from doggan.gan.state import TrainingState, save_checkpoint
+from doggan.gan.state import TrainingState
 from doggan.recipe import Recipe, recipe_to_toml
 from doggan.support.deadline import Deadline
 from doggan.support.errors import InputError

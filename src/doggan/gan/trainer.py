@@ -8,6 +8,7 @@ import torch
 
 from doggan.data.batches import Batches
 from doggan.data.imageset import ImageSet, open_imageset
+from doggan.gan.checkpoint import load_checkpoint, read_last_checkpoint, settle_checkpoints
 from doggan.gan.distributed import (
     LostProcessError,
     check_batch,
@@ -29,7 +30,7 @@ from doggan.gan.schedule import (
     part_done,
     set_learning_rates,
 )
-from doggan.gan.state import load_checkpoint, new_state, read_last_checkpoint, settle_checkpoints
+from doggan.gan.state import new_state
 from doggan.gan.steps import make_steps
 from doggan.recipe import Recipe
 from doggan.support.deadline import Deadline

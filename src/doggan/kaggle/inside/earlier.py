@@ -20,7 +20,7 @@ def take_up(checkpoint: Path, recipe: Recipe, folder: Path) -> Recipe:
 
     Raises InputError where the checkpoint is not one, or of a run with another recipe.
     """
-    from doggan.gan.state import read_checkpoint, require_same_course
+    from doggan.gan.checkpoint import read_checkpoint, require_same_course
 
     earlier = recipe_from_toml(read_checkpoint(checkpoint)["recipe"], str(checkpoint))
     if recipe.budget.widths:
