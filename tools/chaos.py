@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tries to break the commands: kills, limits, full disks, no memory, losses that are no number.
+"""Tries to break the commands: kills, limits, full disks, no memory, losses of many kinds.
 
     .venv/bin/python tools/chaos.py kill --count 100
     .venv/bin/python tools/chaos.py all --out tools/chaos.md
@@ -20,8 +20,16 @@ from chaos_commands import kill_commands
 from chaos_deadline import deadline
 from chaos_faults import change_sources, diverge, fill_disk, run_out_of_memory
 from chaos_kill import kill
+from chaos_losses import (
+    lose_a_process,
+    lose_events,
+    lose_rights,
+    lose_the_device,
+    lose_the_folder,
+    lose_time,
+)
 from chaos_soak import soak
-from doggan.support.errors import DogganError
+from doggan.support.errors import DogganError, InputError
 
 # Name -> what it does, how often by default, and in words.
 CAMPAIGNS = {
@@ -33,6 +41,12 @@ CAMPAIGNS = {
     "divergence": (diverge, 50, "losses that become no number at random steps"),
     "soak": (soak, 30, "a training of so many minutes that saves every few seconds"),
     "sources": (change_sources, 10, "photos that come and go while they are read"),
+    "rights": (lose_rights, 8, "a disk that may only be read"),
+    "clock": (lose_time, 5, "a clock that jumps by up to a day whenever it is read"),
+    "process": (lose_a_process, 10, "one of two training processes killed"),
+    "folder": (lose_the_folder, 5, "two trainings in one folder"),
+    "device": (lose_the_device, 10, "a GPU that is gone from a random step on"),
+    "events": (lose_events, 10, "TensorBoard's events torn"),
 }
 
 
@@ -46,9 +60,11 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             with tempfile.TemporaryDirectory(prefix="chaos.") as temporary:
                 results[name] = function(args, (args.work or Path(temporary)).absolute())
-        except DogganError as error:
+        except InputError as error:
             print(f"chaos: {name}: {error}", file=sys.stderr)
             return error.exit_code
+        except DogganError as error:  # the other campaigns are tried all the same
+            results[name] = {"kept": False, "summary": f"**broken**: {error}"}
         rows.append(f"| `{name}`: {words} | {args.count} | {results[name]['summary']} |")
         print(rows[-1], flush=True)
     if args.out:

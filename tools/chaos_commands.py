@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import shutil
 import subprocess
 import sys
 import threading
@@ -17,11 +18,20 @@ import numpy as np
 
 from chaos_kill import TINY
 from doggan.gan.run_folder import CHECKPOINT
+from doggan.recipe import load_recipe, recipe_to_toml
 from doggan.support.files import sha256_of
-from promises import BrokenPromiseError, check_file, make_set, one_thread
+from promises import (
+    check_files,
+    doggan,
+    make_set,
+    must_end_well,
+    one_thread,
+    set_words,
+)
 
 JUDGE = ["--judge", "efficientnet-lite0"]
 DOWNLOADED_BYTES = 20_000_000
+FIRST_SECONDS = 10.0  # within which a command is killed whose length is not known yet
 FETCH = """
 import sys
 from pathlib import Path
@@ -33,16 +43,17 @@ download(url, Path(out), size=int(size), sha256=sha256)
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Words of a command, where it writes, and what it adds to go on with what is there."""
+    """A command, where it writes, and what it says besides to begin, and to go on."""
 
     words: list[str]
     out: Path
+    to_begin: tuple[str, ...] = ()
     to_resume: tuple[str, ...] = ()
 
     def line(self) -> list[str]:
         """The command as it is given now."""
-        resume = self.to_resume if (self.out / CHECKPOINT).exists() else ()
-        return [sys.executable, *self.words, *resume]
+        begun = (self.out / CHECKPOINT).exists()
+        return [*self.words, *(self.to_resume if begun else self.to_begin)]
 
 
 def kill_commands(args: argparse.Namespace, work: Path) -> dict:
@@ -52,17 +63,21 @@ def kill_commands(args: argparse.Namespace, work: Path) -> dict:
     imageset = make_set(work)
     with _served(work / "served") as url:
         commands = _commands(work, imageset, url)
-        durations = {name: _time(command) for name, command in commands.items()}
+        seconds = dict.fromkeys(commands, FIRST_SECONDS)
         for number in range(args.count):
             name = list(commands)[number % len(commands)]
             command = commands[name]
-            if _kill(command, random.uniform(0, durations[name])):
+            if command.to_resume:  # trained to its end it would have nothing left to do
+                shutil.rmtree(command.out, ignore_errors=True)
+            if _kill(command, random.uniform(0, seconds[name])):
                 killed[name] += 1
             else:
                 early += 1  # it had ended before
-            _check_files(command.out)
-            _run(command)
-            _check_files(command.out)
+            check_files(command.out)
+            started = time.monotonic()
+            must_end_well(command.line())
+            seconds[name] = time.monotonic() - started
+            check_files(command.out)
             print(f"{number + 1:3} {name}", flush=True)
     counts = ", ".join(f"{count} {name}" for name, count in killed.items())
     return {
@@ -76,63 +91,39 @@ def kill_commands(args: argparse.Namespace, work: Path) -> dict:
 def _commands(work: Path, imageset: Path, url: str) -> dict[str, Command]:
     """What is killed; a trained run is made for those that need one."""
     trained, photos, zipped = work / "trained", work / "photos", work / "zipped" / "images.zip"
-    tiny = [part for key, value in TINY.items() for part in ("--set", f"{key}={value}")]
-    doggan = ["-m", "doggan"]
-    train = [*doggan, "train", str(imageset), *tiny, "--images", "3200", "--device", "cpu"]
-    _run(Command(words=[*train, "--out", str(trained)], out=trained))
-    zipping = [*doggan, "zip", str(trained), "--count", "500", "--out", str(zipped)]
-    _run(Command(words=zipping, out=zipped.parent))
-    digest = sha256_of(work / "served" / "file")
-    scoring = ["score", str(zipped), "--reference", str(photos), *JUDGE]
-    found = {
-        "build": [*doggan, "build", str(photos), "--out", str(work / "built")],
-        "zip": [*doggan, "zip", str(trained), "--count", "500", "--out", str(work / "z" / "a.zip")],
-        "score": [*doggan, *scoring, "--out", str(work / "scored" / "scorecard.json")],
-        "report": [*doggan, "report", str(trained), "--out", str(work / "reported" / "a.html")],
-        "fetch": ["-c", FETCH, url, str(work / "fetched" / "file"), str(DOWNLOADED_BYTES), digest],
+    images = ["--images", 1280, "--device", "cpu"]
+    train = doggan("train", imageset, *images)
+    must_end_well([*train, "--out", str(trained), *set_words(TINY)])
+    must_end_well(doggan("zip", trained, "--count", 500, "--out", zipped))
+    recipe = work / "tiny.toml"
+    tiny = [f"{key}={value}" for key, value in (TINY | {"submission.count": 200}).items()]
+    recipe.write_text(recipe_to_toml(load_recipe("dogs", tiny)), "utf-8")
+
+    fetched, digest = work / "fetched" / "file", sha256_of(work / "served" / "file")
+    fetch = [sys.executable, "-c", FETCH, url, str(fetched), str(DOWNLOADED_BYTES), digest]
+    scorecard, page = work / "scored" / "scorecard.json", work / "reported" / "a.html"
+    score = doggan("score", zipped, "--reference", photos, *JUDGE, "--out", scorecard)
+    again = {"to_begin": ("--recipe", str(recipe)), "to_resume": ("--resume",)}
+    run = doggan("run", photos, *images, *JUDGE)
+    outs = {name: work / f"{name}-killed" for name in ("train", "run", "build", "zip")}
+    return {
+        "train": Command(words=[*train, "--out", str(outs["train"])], out=outs["train"], **again),
+        "run": Command(words=[*run, "--out", str(outs["run"])], out=outs["run"], **again),
+        "build": Command(words=doggan("build", photos, "--out", outs["build"]), out=outs["build"]),
+        "zip": Command(
+            words=doggan("zip", trained, "--count", 500, "--out", outs["zip"] / "images.zip"),
+            out=outs["zip"],
+        ),
+        "score": Command(words=score, out=scorecard.parent),
+        "report": Command(words=doggan("report", trained, "--out", page), out=page.parent),
+        "fetch": Command(words=fetch, out=fetched.parent),
     }
-    outs = {"build": "built", "zip": "z", "score": "scored", "report": "reported"}
-    commands = {
-        name: Command(words=words, out=work / outs.get(name, "fetched"))
-        for name, words in found.items()
-    }
-    # A killed training is gone on with by --resume, without the recipe's values.
-    for name, source in (("train", imageset), ("run", photos)):
-        out = work / f"{name}-killed"
-        start = work / f"{name}.toml"
-        start.write_text(_recipe(trained), "utf-8")
-        extra = [*JUDGE, "--time-limit", "60s"] if name == "run" else []
-        words = [*doggan, name, str(source), "--out", str(out), "--images", "100000000", *extra]
-        if name == "train":
-            words[words.index("100000000")] = "6400"
-        commands[name] = Command(
-            words=[*words, "--recipe", str(start)], out=out, to_resume=("--resume",)
-        )
-    return commands
-
-
-def _recipe(run: Path) -> str:
-    return (run / "recipe.toml").read_text("utf-8")
-
-
-def _line(command: Command) -> list[str]:
-    line = command.line()
-    if "--resume" in line:  # which goes on with the run's own recipe
-        place = line.index("--recipe")
-        del line[place : place + 2]
-    return line
-
-
-def _time(command: Command) -> float:
-    started = time.monotonic()
-    _run(command)
-    return time.monotonic() - started
 
 
 def _kill(command: Command, seconds: float) -> bool:
     """Starts it and kills it after so long; returns whether it was still running."""
     process = subprocess.Popen(
-        _line(command), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=one_thread()
+        command.line(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=one_thread()
     )
     try:
         process.wait(seconds)
@@ -141,18 +132,6 @@ def _kill(command: Command, seconds: float) -> bool:
         process.wait()
         return True
     return False
-
-
-def _run(command: Command) -> None:
-    ended = subprocess.run(_line(command), capture_output=True, text=True, env=one_thread())
-    if ended.returncode:
-        raise BrokenPromiseError(f"{' '.join(_line(command))}: {ended.stderr[-500:]}")
-
-
-def _check_files(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        if path.is_file() and path.suffix not in (".partial", ".part"):
-            check_file(path)
 
 
 @contextlib.contextmanager

@@ -1,29 +1,33 @@
-"""Campaigns of what a machine does to a command: no disk, no memory, no numbers, other files."""
+"""Campaigns of what a command runs out of: disk, memory, numbers, photos."""
 
 import argparse
-import os
 import random
 import resource
 import shutil
 import subprocess
-import sys
 import threading
 from collections import Counter
 from pathlib import Path
 
-from chaos_kill import TINY
+from chaos_kill import TINY, train_command
 from doggan.competition import ENTRY
 from doggan.gan.losses import BinaryCrossEntropy
-from doggan.gan.run_folder import CHECKPOINT
 from doggan.pipeline import Job, run_competition
 from doggan.recipe import load_recipe
 from doggan.submission import check_submission
 from doggan.support.deadline import Deadline
-from doggan.support.errors import DogganError
-from promises import BrokenPromiseError, check_file, make_set, one_thread
+from promises import (
+    BrokenPromiseError,
+    check_files,
+    doggan,
+    failed_in_one_line,
+    make_set,
+    must_end_well,
+    one_thread,
+    run_as_root,
+)
 
-IMAGES = 3200
-_ONE_LINE = "doggan: "
+IMAGES = 1280  # eight intervals
 _DISK_BYTES = (2_000_000, 12_000_000)  # a tiny run takes some 8 MB
 _MEMORY_BYTES = (600_000_000, 6_000_000_000)  # of addresses: PyTorch alone takes some GB
 
@@ -35,15 +39,15 @@ def fill_disk(args: argparse.Namespace, work: Path) -> dict:
     disk.mkdir()
     for number in range(args.count):
         size = chance.randint(*_DISK_BYTES)
-        _command(["mount", "-t", "tmpfs", "-o", f"size={size}", "chaos", str(disk)])
+        run_as_root("mount", "-t", "tmpfs", "-o", f"size={size}", "chaos", disk)
         try:
-            ends[_end(_train(imageset, disk / "run"))] += 1
-            _check_files(disk)
-            _command(["mount", "-o", "remount,size=100000000", str(disk)])
-            _must_end_well(_train(imageset, disk / "run"))
-            _check_files(disk)
+            ends[_end(train_command(imageset, disk / "run", IMAGES))] += 1
+            check_files(disk)
+            run_as_root("mount", "-o", "remount,size=100000000", disk)
+            must_end_well(train_command(imageset, disk / "run", IMAGES))
+            check_files(disk)
         finally:
-            _command(["umount", str(disk)])
+            run_as_root("umount", disk)
         print(f"{number + 1:3} {size:,} bytes", flush=True)
     return _result(ends)
 
@@ -53,16 +57,19 @@ def run_out_of_memory(args: argparse.Namespace, work: Path) -> dict:
     chance, ends = random.Random(args.seed), Counter()
     imageset = make_set(work)
     commands = {
-        "train": lambda out: _train(imageset, out),
-        "build": lambda out: _doggan("build", work / "photos", "--out", out),
+        "train": lambda out: train_command(imageset, out, IMAGES),
+        "build": lambda out: doggan("build", work / "photos", "--out", out),
+        "score": lambda out: doggan(
+            "score", work / "set", "--reference", work / "photos", "--out", out / "scorecard.json"
+        ),
     }
     for number in range(args.count):
         name = list(commands)[number % len(commands)]
         size, out = chance.randint(*_MEMORY_BYTES), work / f"{name}-{number}"
         ends[_end(commands[name](out), memory=size)] += 1
-        _check_files(out)
-        _must_end_well(commands[name](out))
-        _check_files(out)
+        check_files(out)
+        must_end_well(commands[name](out))
+        check_files(out)
         shutil.rmtree(out)
         print(f"{number + 1:3} {name}, {size:,} bytes", flush=True)
     return _result(ends)
@@ -100,7 +107,7 @@ def diverge(args: argparse.Namespace, work: Path) -> dict:
         check = check_submission(folder / ENTRY, count=50)
         if not check.valid:
             raise BrokenPromiseError(f"step {first}: {check.summary()}")
-        _check_files(folder)
+        check_files(folder)
         shutil.rmtree(folder)
         print(f"{number + 1:3} from step {first}", flush=True)
     return _result(ends)
@@ -128,28 +135,16 @@ def change_sources(args: argparse.Namespace, work: Path) -> dict:
         changer.start()
         out = work / f"built-{number}"
         try:
-            ends[_end(_doggan("build", photos, "--out", out))] += 1
+            ends[_end(doggan("build", photos, "--out", out))] += 1
         finally:
             over.set()
             changer.join()
-        _check_files(out)
+        check_files(out)
         for path, content in contents.items():
             path.write_bytes(content)
-        _must_end_well(_doggan("build", photos, "--out", out))
+        must_end_well(doggan("build", photos, "--out", out))
         print(f"{number + 1:3} built", flush=True)
     return _result(ends)
-
-
-def _doggan(*words: object) -> list[str]:
-    return [sys.executable, "-m", "doggan", *map(str, words)]
-
-
-def _train(imageset: Path, out: Path) -> list[str]:
-    """Begins a training in `out`, or goes on with the one there."""
-    command = _doggan("train", imageset, "--out", out, "--images", IMAGES, "--device", "cpu")
-    if (out / CHECKPOINT).exists():
-        return [*command, "--resume"]
-    return command + [part for key, value in TINY.items() for part in ("--set", f"{key}={value}")]
 
 
 def _end(command: list[str], memory: int | None = None) -> str:
@@ -164,8 +159,7 @@ def _end(command: list[str], memory: int | None = None) -> str:
     )
     if ended.returncode == 0:
         return "well"
-    said = [line for line in ended.stderr.splitlines() if line.startswith(_ONE_LINE)]
-    if ended.returncode in (1, 2) and len(said) == 1 and "Traceback" not in ended.stderr:
+    if failed_in_one_line(ended):
         return "one line"
     # Too little memory for the interpreter or PyTorch to start, or to say anything.
     if memory and (ended.returncode < 0 or "doggan" not in ended.stderr or _starting(ended.stderr)):
@@ -176,23 +170,6 @@ def _end(command: list[str], memory: int | None = None) -> str:
 def _starting(stderr: str) -> bool:
     """Whether a traceback is of what is loaded, not of work."""
     return "import " in stderr
-
-
-def _must_end_well(command: list[str]) -> None:
-    if (end := _end(command)) != "well":
-        raise BrokenPromiseError(f"{' '.join(command)} ended with {end}")
-
-
-def _command(words: list[str]) -> None:
-    ended = subprocess.run(words, capture_output=True, text=True, env=os.environ)
-    if ended.returncode:
-        raise DogganError(f"{' '.join(words)}: {ended.stderr.strip()} (it takes root)")
-
-
-def _check_files(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        if path.is_file() and path.suffix != ".partial":
-            check_file(path)
 
 
 def _result(ends: Counter) -> dict:
