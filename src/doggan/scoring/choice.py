@@ -15,7 +15,7 @@ from doggan.scoring.plan import ScoringPlan
 from doggan.scoring.score import sampled_features
 from doggan.support.deadline import Deadline
 
-TRUNCATIONS = (1.0, 0.9, 1.1, 1.2)  # times the recipe's own, which comes first
+TRUNCATIONS = (1.0, 0.9, 1.15, 1.3)  # times the recipe's own, which comes first
 TIME_SHARE = 0.05  # choosing may take no more than this part of the time that is left
 # Images of each candidate: with fewer, chance decides.
 FEWEST_IMAGES, MOST_IMAGES = 500, 2_000
