@@ -35,7 +35,7 @@ def test_two_limits_leave_what_they_should(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("name", "count"),
     [
-        *[("commands", 7), ("divergence", 2), ("sources", 1), ("memory", 3), ("clock", 1)],
+        *[("commands", 3), ("divergence", 2), ("sources", 1), ("memory", 3), ("clock", 1)],
         *[("process", 1), ("folder", 1), ("device", 2), ("events", 1), ("rights", 2), ("disk", 1)],
     ],
 )

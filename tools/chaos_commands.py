@@ -91,7 +91,7 @@ def kill_commands(args: argparse.Namespace, work: Path) -> dict:
 def _commands(work: Path, imageset: Path, url: str) -> dict[str, Command]:
     """What is killed; a trained run is made for those that need one."""
     trained, photos, zipped = work / "trained", work / "photos", work / "zipped" / "images.zip"
-    images = ["--images", 1280, "--device", "cpu"]
+    images = ["--images", 640, "--device", "cpu"]
     train = doggan("train", imageset, *images)
     must_end_well([*train, "--out", str(trained), *set_words(TINY)])
     must_end_well(doggan("zip", trained, "--count", 500, "--out", zipped))

@@ -27,7 +27,7 @@ from promises import (
     run_as_root,
 )
 
-IMAGES = 1280  # eight intervals
+IMAGES = 640  # four intervals
 _DISK_BYTES = (2_000_000, 12_000_000)  # a tiny run takes some 8 MB
 _MEMORY_BYTES = (600_000_000, 6_000_000_000)  # of addresses: PyTorch alone takes some GB
 

@@ -26,7 +26,7 @@ from promises import (
     set_words,
 )
 
-IMAGES = 1280  # eight intervals
+IMAGES = 640  # four intervals
 LIMIT_SECONDS = 8
 PATIENCE_SECONDS = 600.0  # far beyond what any of it takes
 # A clock on the wall that jumps by up to a day whenever it is read.
@@ -155,8 +155,8 @@ def lose_events(args: argparse.Namespace, work: Path) -> dict:
 
 @contextlib.contextmanager
 def _started(command: list[str]):
-    """A process that is killed in the end, with what it says on standard error."""
-    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    """A process that is killed in the end, with what it says."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with subprocess.Popen(command, text=True, env=one_thread(), **pipes) as process:
         try:
             yield process
@@ -166,7 +166,7 @@ def _started(command: list[str]):
 
 def _said_at_the_end(process: subprocess.Popen) -> str:
     try:
-        return process.communicate(timeout=PATIENCE_SECONDS)[1]
+        return process.communicate(timeout=PATIENCE_SECONDS)[0]
     except subprocess.TimeoutExpired as error:
         raise BrokenPromiseError(f"it had not ended after {PATIENCE_SECONDS:.0f} s") from error
 
@@ -176,7 +176,7 @@ def _wait_for_rows(folder: Path, process: subprocess.Popen) -> None:
     history, began = folder / STATS, time.time()
     while not (history.exists() and history.stat().st_mtime > began):
         if process.poll() is not None:
-            raise BrokenPromiseError(f"training ended by itself: {process.stderr.read()[-500:]}")
+            raise BrokenPromiseError(f"training ended by itself: {process.stdout.read()[-500:]}")
         if time.time() > began + PATIENCE_SECONDS:
             raise BrokenPromiseError(f"no interval ended within {PATIENCE_SECONDS:.0f} s")
         time.sleep(0.05)
