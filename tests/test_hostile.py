@@ -200,9 +200,9 @@ def test_checkpoints_and_generators_that_never_end_are_refused(checkpoint, kind)
         else:
             path.unlink()
             os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
-    with pytest.raises(InputError, match=r"checkpoint\.pt is not .*(plain file|would unpack to)"):
+    with pytest.raises(InputError, match=r"checkpoint\.pt is not .*(regular file|would unpack to)"):
         read_last_checkpoint(checkpoint.parent)
-    with pytest.raises(ValueError, match=r"plain file|would unpack to"):
+    with pytest.raises(ValueError, match=r"regular file|would unpack to"):
         read_tensors(generator)
 
 

@@ -188,7 +188,7 @@ class TookTooLong(BaseException):
 
 
 @contextmanager
-def _bounded(seconds: float) -> Iterator[None]:
+def bounded(seconds: float) -> Iterator[None]:
     """Interrupts what is within after so many seconds, by TookTooLong."""
 
     def interrupt(number: int, frame: object) -> None:
@@ -208,7 +208,7 @@ def outcome_of(target: Target, data: bytes) -> tuple[str, bool]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         try:
-            with _bounded(SECONDS):
+            with bounded(SECONDS):
                 return f"taken: {target.read(data, folder)}", False
         except target.refuses as error:
             return f"refused: {in_general(str(error), folder)}", False

@@ -170,7 +170,7 @@ def load_recipe(name_or_file: str, overrides: Iterable[str] = ()) -> Recipe:
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator:
-            raise InputError(f"--set {override}: write it like train.batch_size=128")
+            raise InputError(f"--set {override:.100}: write it like train.batch_size=128")
         try:
             value = tomllib.loads(f"value = {text.strip()}")["value"]
         except (ValueError, RecursionError):  # no TOML, a number of thousands of digits
@@ -224,6 +224,7 @@ def with_value(recipe: Recipe, key: str, value: object) -> Recipe:
     """The recipe with `key` (`seed` or `section.name`) set to `value`, checked."""
     known = recipe_values(recipe)
     if key not in known:
+        key = f"{key:.100}"  # a file's own may have no end
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
         hint = f"the nearest known one is '{near[0]}'" if near else f"known: {', '.join(known)}"
         raise InputError(f"the recipe has no '{key}'; {hint}")
