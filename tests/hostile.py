@@ -319,6 +319,17 @@ def of_many(count: int) -> Callable[[Path], None]:
     return make
 
 
+def sparse_zip(path: Path) -> None:
+    """A zip whose list has 8 GB, in a file that takes no space."""
+    size, count = 2**33, 2**33 // 50
+    ending = struct.pack("<IQHHIIQQQQ", 0x06064B50, 44, 45, 45, 0, 0, count, count, size, 0)
+    locator = struct.pack("<IIQI", 0x07064B50, 0, size, 1)
+    last = struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, 65535, 65535, 2**32 - 1, 2**32 - 1, 0)
+    with path.open("wb") as file:
+        file.seek(size)
+        file.write(ending + locator + last)
+
+
 def nested(depth: int = 6) -> bytes:
     data, name = encoded(picture(64), "PNG"), "x.png"
     for _ in range(depth):
@@ -363,10 +374,10 @@ def sparse_tar(path: Path) -> None:
 JPEG = encoded(picture(), "JPEG")
 NOTHING = "holds no photos"
 ARCHIVES = {
-    "a path out of the folder": archive(zip_of(("../../x.jpg", JPEG)), "x.zip", 0),
+    "a path out of the folder": archive(zip_of(("../../x.jpg", JPEG)), "x.zip", 2, NOTHING),
     "an absolute path": archive(zip_of(("/tmp/x.jpg", JPEG)), "x.zip", 0),
     "a path out of the folder in a tar": archive(
-        tar_of(("../../x.jpg", tarfile.REGTYPE, JPEG)), "x.tar", 0
+        tar_of(("../../x.jpg", tarfile.REGTYPE, JPEG)), "x.tar", 2, NOTHING
     ),
     "a symbolic link in a tar": archive(
         tar_of(("x.jpg", tarfile.SYMTYPE, SECRET.encode())), "x.tar", 2, NOTHING
@@ -387,7 +398,7 @@ ARCHIVES = {
         cut(tar_of(("x.jpg", tarfile.REGTYPE, JPEG)), 0.1), "x.tar", 2
     ),
     "a million entries": archive(of_many(1_100_000), "x.zip", 2, "over 1,000,000"),
-    "ten million entries": archive(of_many(10_000_000), "x.zip", 2, "its headers take"),
+    "a list of 8 GB": archive(sparse_zip, "x.zip", 2, "its headers take"),
     "more than it says, deflated": archive(lying(zipfile.ZIP_DEFLATED, 99), "x.zip", 2),
     "more than it says, by bz2": archive(lying(zipfile.ZIP_BZIP2, 99), "x.zip", 2),
     "more than it says, by lzma": archive(lying(zipfile.ZIP_LZMA, 99), "x.zip", 2),
@@ -437,7 +448,7 @@ SUBMISSIONS = {
     "truncated": checked(
         cut(lambda path: zip_of(("x.png", good_png()))(path), 0.6), "not a readable zip", 2
     ),
-    "a million entries": checked(of_many(1_000_000), "not a readable zip", 2),
+    "a million entries": checked(of_many(1_000_000), "its headers take", 2),
     "20,000 entries": checked(of_many(20_000), "it holds 20,000 files, over", 2),
     "no entry": checked(zip_of(), "wrong number of images"),
     "encrypted": checked(encrypted, "unreadable"),
@@ -465,7 +476,7 @@ SUBMISSIONS = {
     "with alpha": entry(of_kind("PNG", "RGBA"), "not RGB (RGBA)"),
     "with a palette": entry(of_kind("PNG", "P"), "not RGB (P)"),
     "of another size": entry(of_kind("PNG", side=65), "not 64x64 pixels"),
-    "20000x20000 pixels": entry(lambda: png(20_000, 20_000), "pixels"),
+    "20000x20000 pixels": entry(lambda: png(20_000, 20_000), "unreadable"),
     "a truncated PNG": entry(lambda: good_png()[:900], "unreadable"),
     "200 MB of text in a PNG": entry(text_bomb, "unreadable"),
 }
@@ -530,13 +541,13 @@ RECIPES = {
         "[train]\nbatch_sise = 3\n", "nearest known one is 'train.batch_size'"
     ),
     "an unknown section": recipe("[trian]\nimages = 3\n", "nearest known one is 'train.images'"),
-    "a key of 90 kB": recipe(f"{'a' * 90_000} = 1\n", "the recipe has no 'aaa"),
+    "a key of 19 kB": recipe(f"{'a' * 19_000} = 1\n", "the recipe has no 'aaa"),
     "text for a number": recipe('[train]\nimages = "3"\n', "train.images must be a whole number"),
     "a number for text": recipe("[train]\nloss = 3\n", "train.loss must be a text"),
     "a section for a number": recipe("[train.images]\na = 1\n", "train.images must be"),
     "a number for a section": recipe("train = 3\n", "the recipe has no 'train'"),
     "an unknown name": recipe('[train]\nloss = "bse"\n', "the nearest is 'bce'"),
-    "a name of 90 kB": recipe(f'[train]\nloss = "{"a" * 90_000}"\n', "train.loss is 'aaa"),
+    "a name of 19 kB": recipe(f'[train]\nloss = "{"a" * 19_000}"\n', "train.loss is 'aaa"),
     "out of range": recipe("[train]\nbeta1 = 1.5\n", "train.beta1 is 1.5; expected 0 to 1"),
     "a side of zero": recipe("[data]\nside_px = 0\n", "data.side_px is 0"),
     "NaN": recipe("[train]\ngradient_penalty = nan\n", "train.gradient_penalty is nan"),
@@ -547,9 +558,9 @@ RECIPES = {
     "the same key twice": recipe("seed = 1\nseed = 2\n"),
     "a million lines": recipe("# a\n" * 1_000_000),
     "100,000 dotted keys": recipe("".join(f"a.b{number} = 1\n" for number in range(100_000))),
-    "a key of 100,000 dots": recipe("a" + ".a" * 49_990 + " = 1\n", "a"),
-    "lists without end": recipe("a = " + "[" * 90_000),
-    "tables without end": recipe("a = " + "{a=" * 30_000),
+    "a key of 9,900 dots": recipe("a" + ".a" * 9_900 + " = 1\n", "the recipe has no"),
+    "lists without end": recipe("a = " + "[" * 19_000),
+    "tables without end": recipe("a = " + "{a=" * 6_000),
     "binary": recipe(bytes(range(256))),
     "UTF-16": recipe("seed = 1\n".encode("utf-16")),
     "empty": Case(make=recipe("").make, code=0),
@@ -570,8 +581,7 @@ def resumed(damage: Callable[[Path], object], says: str = "checkpoint.pt") -> Ca
         shutil.copytree(good.run, folder / "run")
         (folder / "run" / "checkpoint-previous.pt").unlink()
         damage(folder / "run" / "checkpoint.pt")
-        words = ["train", good.imageset, "--out", folder / "run", "--resume"]
-        return [*words, "--recipe", folder / "run" / "recipe.toml"]
+        return ["train", good.imageset, "--out", folder / "run", "--resume"]
 
     return Case(make=make, says=says)
 
@@ -585,8 +595,9 @@ def changed(**values: object) -> Callable[[Path], None]:
 
 def renetworked(path: Path) -> None:
     content = torch.load(path, weights_only=True)
-    content["generator"] = {name: tensor[:1] for name, tensor in content["generator"].items()
-                            if tensor.ndim}  # fmt: skip
+    content["generator"] = {
+        name: tensor[:1] for name, tensor in content["generator"].items() if tensor.ndim
+    }
     torch.save(content, path)
 
 
@@ -631,7 +642,7 @@ CHECKPOINTS = {
     "other networks": resumed(renetworked, "does not fit its recipe"),
     "another set": resumed(changed(set_sha256="0" * 64), "was trained on another image set"),
     "another recipe": resumed(changed(recipe="seed = 7\n"), "was trained by another recipe"),
-    "a recipe without end": resumed(changed(recipe="a = " + "[" * 90_000)),
+    "a recipe without end": resumed(changed(recipe="a = " + "[" * 19_000)),
     "a tensor that repeats": resumed(changed(extra=torch.zeros(1).expand(10**6, 10**6))),
     "a sparse tensor": resumed(changed(extra=torch.eye(3).to_sparse())),
     "a tensor of no device": resumed(changed(extra=torch.empty(10**9, device="meta"))),
@@ -707,7 +718,7 @@ GENERATORS = {
     "another format": generator(told(format="doggan generator 99")),
     "wider than what it holds": generator(told(recipe=WIDE)),
     "a discriminator of terabytes": generator(told(recipe=HUGE_D)),
-    "a recipe without end": generator(told(recipe="a = " + "[" * 90_000)),
+    "a recipe without end": generator(told(recipe="a = " + "[" * 19_000)),
     "a side of 5,000 digits": generator(told(side="9" * 5_000)),
     "a side below zero": generator(told(side="-64")),
     "a billion channels": generator(told(channels="1000000000")),
@@ -761,7 +772,7 @@ RUNS = {
         json.dumps(
             {"submission": {"images": 1, "expected": 2, "problems": {SCRIPT: [SCRIPT]}}}
         ).encode(),
-    ),  # fmt: skip
+    ),
     "a result without end": reported("result.json", DEEP),
     "a grid that is none": reported("grids/000000099.png", b"no picture"),
     "a zip that is none": reported("images.zip", b"no zip"),
@@ -825,7 +836,7 @@ SETS = {
             + b"\n",
         ),
         "images.npy",
-    ),  # fmt: skip
+    ),
     "images of another shape": reset(array("images.npy", np.zeros(3, np.uint8)), "expected images"),
     "a number in place of images": reset(array("images.npy", np.uint8(7)), "expected images"),
     "images that are not square": reset(

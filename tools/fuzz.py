@@ -67,7 +67,7 @@ def _read_idx(data: bytes, folder: Path) -> object:
     labels = bytes((0, 0, 8, 1)) + np.array([2], ">u4").tobytes() + bytes(2)
     (folder / "train-labels-idx1-ubyte").write_bytes(labels)
     found = find_idx([folder])
-    return read_idx(found, found.pairs[0])
+    return read_idx(found, found.pairs[0]).images.shape
 
 
 def _zip(compression: int) -> bytes:
@@ -209,7 +209,7 @@ def outcome_of(target: Target, data: bytes) -> tuple[str, bool]:
         folder = Path(name)
         try:
             with bounded(SECONDS):
-                return f"taken: {target.read(data, folder)}", False
+                return f"taken: {in_general(str(target.read(data, folder)), folder)}", False
         except target.refuses as error:
             return f"refused: {in_general(str(error), folder)}", False
         except (Exception, TookTooLong) as error:  # what it looks for

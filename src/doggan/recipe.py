@@ -19,7 +19,7 @@ from doggan.support.files import read_small_file
 MIN_SIDE_PX, MAX_SIDE_PX, MAX_FRAME_SIDE_PX = 16, 128, 256
 MAX_CHANNELS = 4096
 MAX_TRUNCATION = 2.0
-MAX_RECIPE_BYTES = 100_000  # one has about 1,000; tomllib takes the square of a key's length
+MAX_RECIPE_BYTES = 20_000  # one has about 1,000; tomllib takes the square of a key's dots
 _RECIPES = Path(__file__).with_name("recipes")
 BY_BUDGET = {"train.batch_size", "networks.channel_max"}  # what `budget.widths` decides
 BY_BUDGET |= {f"networks.{name}_width" for name in ("generator", "discriminator")}

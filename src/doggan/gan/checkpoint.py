@@ -9,7 +9,7 @@ from doggan.gan.generator_file import load_tensors, require_whole
 from doggan.gan.run_folder import CHECKPOINT, PREVIOUS_CHECKPOINT
 from doggan.gan.state import TrainingState
 from doggan.recipe import Recipe, recipe_from_toml, recipe_to_toml, recipe_values
-from doggan.support.errors import DogganError, InputError, is_out_of_memory
+from doggan.support.errors import DogganError, InputError, in_short, is_out_of_memory
 from doggan.support.files import atomic_path, format_bytes, require_free_space
 from doggan.support.json_values import as_count, as_number, is_number
 
@@ -84,7 +84,7 @@ def load_checkpoint(folder: Path, state: TrainingState, recipe: Recipe, set_sha2
             setattr(state, name, content[name])
     # A foreign file fails in whatever part of PyTorch meets it.
     except Exception as error:
-        raise InputError(f"{path} does not fit its recipe: {error}") from error
+        raise InputError(f"{path} does not fit its recipe: {in_short(error)}") from error
     why = f"; {damage}" if damage else ""
     return f"goes on from {path}, at {state.images_seen:,} images{why}"
 
@@ -164,8 +164,7 @@ def read_checkpoint(path: Path) -> dict:
     except Exception as error:
         if is_out_of_memory(error):  # no fault of the file's
             raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"{path} is not a readable checkpoint: {reason}") from error
+        raise InputError(f"{path} is not a readable checkpoint: {in_short(error)}") from error
     return content
 
 

@@ -14,7 +14,7 @@ import torch
 from doggan.gan.networks import Generator, make_networks
 from doggan.recipe import Recipe, recipe_from_toml, recipe_to_toml
 from doggan.support.device import choose_device
-from doggan.support.errors import InputError
+from doggan.support.errors import InputError, in_short
 from doggan.support.files import atomic_path
 from doggan.support.zips import require_stored
 
@@ -75,7 +75,7 @@ def load_generator(run_or_file: Path, device: str = "auto") -> tuple[Generator, 
     try:
         tensors, metadata = read_tensors(path)
         if metadata.get("format") != FORMAT:
-            raise InputError(f"{path} is not a file of the format '{FORMAT}'")
+            raise ValueError(f"it is not a file of the format '{FORMAT}'")
         recipe = recipe_from_toml(metadata["recipe"], where=str(path))
         side, channels = int(metadata["side"]), int(metadata["channels"])
         label_names = json.loads(metadata.get("label_names", "[]"))
@@ -96,8 +96,8 @@ def load_generator(run_or_file: Path, device: str = "auto") -> tuple[Generator, 
             raise ValueError("its tensors are not those of its recipe")
         network.load_state_dict(tensors, assign=True)
         network.label_names = tuple(label_names)
-    except (KeyError, ValueError, RuntimeError) as error:
-        raise InputError(f"{path} is not a readable generator: {error}") from error
+    except (KeyError, ValueError, RuntimeError, InputError) as error:
+        raise InputError(f"{path} is not a readable generator: {in_short(error)}") from error
     return network.eval().requires_grad_(False).to(place), recipe
 
 
@@ -178,6 +178,5 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         raise ValueError(reason) from error
     # A torn or foreign file fails in whatever part of the unpickler meets it.
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(reason) from error
+        raise ValueError(in_short(error)) from error
     return tensors, metadata

@@ -13,6 +13,7 @@ from doggan.support.errors import (
     InputError,
     NonFiniteAtEndError,
     NonFiniteLossError,
+    in_short,
     is_lost_device,
 )
 from doggan.support.signals import StopRequest
@@ -52,9 +53,8 @@ def until_it_holds(
         except RuntimeError as error:
             if not is_lost_device(error):
                 raise
-            words = str(error).strip().splitlines()[0]
             raise DogganError(
-                f"the GPU failed ({words}); {folder / CHECKPOINT} is whole, and the same command "
+                f"the GPU failed ({in_short(error)}); {folder / CHECKPOINT} is whole, and the same command "
                 "with --resume goes on from it"
             ) from error
 

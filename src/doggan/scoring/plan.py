@@ -20,7 +20,7 @@ from doggan.scoring.reference import Reference
 from doggan.scoring.score import score_images
 from doggan.scoring.scorecard import Scorecard
 from doggan.support.deadline import Deadline, format_duration
-from doggan.support.errors import DogganError, InputError, is_out_of_memory
+from doggan.support.errors import DogganError, InputError, in_short, is_out_of_memory
 
 MARGIN = 1.25  # what was measured may take this much longer in the end
 SCORING_SHARE = 0.4  # scoring may take no more than this part of a time limit
@@ -39,8 +39,8 @@ def _no_score_without_memory() -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        words = (str(error).strip() or "no more to be had").splitlines()[0]
-        raise NoScoreError(f"there is not enough memory for a score ({words})") from error
+        why = f"there is not enough memory for a score ({in_short(error)})"
+        raise NoScoreError(why) from error
 
 
 @dataclass(frozen=True, kw_only=True)

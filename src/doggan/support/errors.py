@@ -21,6 +21,11 @@ class NonFiniteAtEndError(NonFiniteLossError):
     """The same where the training was to end then, by a signal or its time limit."""
 
 
+def in_short(error: Exception) -> str:
+    """An error's words on one line, 300 characters at most; its kind where it has none."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
 def is_lost_device(error: Exception) -> bool:
     """Whether a GPU failed, was lost, or what runs on it broke: no fault of the input's."""
     words = str(error).lower()
