@@ -54,8 +54,8 @@ def until_it_holds(
             if not is_lost_device(error):
                 raise
             raise DogganError(
-                f"the GPU failed ({in_short(error)}); {folder / CHECKPOINT} is whole, and the same command "
-                "with --resume goes on from it"
+                f"the GPU failed ({in_short(error)}); {folder / CHECKPOINT} is whole, and the same "
+                "command with --resume goes on from it"
             ) from error
 
 
