@@ -27,6 +27,8 @@ import numpy as np
 import torch
 from PIL import Image, PngImagePlugin
 
+from bad_server import Answer
+
 ID = "n02085620_1"
 BREED = "n02085620-Chihuahua"
 BOX = (10, 10, 60, 60)
@@ -397,7 +399,7 @@ ARCHIVES = {
     "a tar cut in its middle": archive(
         cut(tar_of(("x.jpg", tarfile.REGTYPE, JPEG)), 0.1), "x.tar", 2
     ),
-    "a million entries": archive(of_many(1_100_000), "x.zip", 2, "over 1,000,000"),
+    "a million entries": archive(of_many(1_100_000), "x.zip", 2, "holds more than 1,000,000 files"),
     "a list of 8 GB": archive(sparse_zip, "x.zip", 2, "its headers take"),
     "more than it says, deflated": archive(lying(zipfile.ZIP_DEFLATED, 99), "x.zip", 2),
     "more than it says, by bz2": archive(lying(zipfile.ZIP_BZIP2, 99), "x.zip", 2),
@@ -449,7 +451,7 @@ SUBMISSIONS = {
         cut(lambda path: zip_of(("x.png", good_png()))(path), 0.6), "not a readable zip", 2
     ),
     "a million entries": checked(of_many(1_000_000), "its headers take", 2),
-    "20,000 entries": checked(of_many(20_000), "it holds 20,000 files, over", 2),
+    "20,000 entries": checked(of_many(20_000), "holds more than 10,002 files", 2),
     "no entry": checked(zip_of(), "wrong number of images"),
     "encrypted": checked(encrypted, "unreadable"),
     "a bomb by its ratio": entry(lambda: bytes(100_000_000), "over 1.0 MB"),
@@ -853,6 +855,72 @@ SETS = {
     ),
 }
 
+# --- weights of the judge
+
+
+def weighed(data: Callable[[], bytes] | bytes, name: str = "w.pth") -> Case:
+    def make(folder: Path, good: Good) -> list:
+        path = write(folder / name, data if isinstance(data, bytes) else data())
+        return ["score", good.imageset, "--reference", good.imageset, "--weights", path]
+
+    return Case(make=make, says=name)
+
+
+def saved(content: object) -> Callable[[], bytes]:
+    def save() -> bytes:
+        stream = io.BytesIO()
+        torch.save(content, stream)
+        return stream.getvalue()
+
+    return save
+
+
+WEIGHTS = {
+    "empty": weighed(b""),
+    "text": weighed(b"weights" * 99),
+    "truncated": weighed(lambda: saved({"a": torch.zeros(999)})()[:500]),
+    "code in a pickle": weighed(pickle.dumps(Runs())),
+    "of another network": weighed(saved({"a": torch.zeros(9)})),
+    "a list": weighed(saved([torch.zeros(9)])),
+    "a tensor that repeats": weighed(saved({"a": torch.zeros(1).expand(10**6, 10**6)})),
+    "a sparse tensor": weighed(saved({"a": torch.eye(3).to_sparse()})),
+    "a graph that is none": weighed(b"\n" + bytes(99), "w.pb"),
+    "a graph cut short": weighed(b"\n\xff\xff\xff\xff\x7f", "w.pb"),
+}
+
+# --- pipes, and devices that never end, in place of files
+
+READERS = {
+    "check": ["check", "{path}"],
+    "score": ["score", "{path}", "--reference", "{path}"],
+    "build": ["build", "{path}", "--out", "{out}"],
+    "neighbours": ["neighbours", "{path}", "--reference", "{path}"],
+    "compare": ["compare", "{path}"],
+    "report": ["report", "{path}"],
+    "sample": ["sample", "{path}"],
+    "zip": ["zip", "{path}", "--out", "{out}"],
+    "train": ["train", "{path}", "--out", "{out}"],
+    "run": ["run", "{path}", "--out", "{folder}/run", "--time-limit", "30s"],
+    "weights": ["score", "{set}", "--reference", "{set}", "--weights", "{path}"],
+}
+
+
+def special(words: list[str], path: str) -> Case:
+    def make(folder: Path, good: Good) -> list:
+        if path == "pipe":
+            os.mkfifo(folder / path)
+        paths = {"folder": folder, "out": folder / "out", "path": folder / path}
+        return [word.format(set=good.imageset, **paths) for word in words]
+
+    return Case(make=make, says=path)
+
+
+SPECIAL = {
+    f"{name} of a {what}": special(words, path)
+    for name, words in READERS.items()
+    for what, path in (("pipe", "pipe"), ("device", "/dev/zero"))
+}
+
 CORPUS = {
     "annotations": ANNOTATIONS,
     "photos": PHOTOS,
@@ -863,5 +931,34 @@ CORPUS = {
     "built sets": SETS,
     "checkpoints": CHECKPOINTS,
     "generators": GENERATORS,
+    "weights": WEIGHTS,
     "runs and scorecards": RUNS,
+    "pipes and devices": SPECIAL,
+}
+
+# --- downloads: how a server answers, and what is said of it; the exit code is 1, for a failure
+
+DATA, OTHER = random.Random(0).randbytes(40_000), random.Random(1).randbytes(40_000)
+DOWNLOADS = {
+    "not there": (Answer(status=404), "answered 404"),
+    "forbidden": (Answer(status=403), "answered 403"),
+    "a server that fails": (Answer(status=500), "answered 500"),
+    "a wait of a day": (Answer(status=503, retry_after="86400"), "asks to wait 1440 minutes"),
+    "a redirect loop": (Answer(redirect="/x.tar"), "leads to no file"),
+    "a redirect to a file": (Answer(redirect=f"file://{SECRET}"), "leads to no file"),
+    "a redirect to no address": (Answer(redirect="http://[x/"), "leads to no file"),
+    "another file": (Answer(data=OTHER), "its sha256 is"),
+    "a longer file": (Answer(data=DATA + OTHER), "the server offers 80,000 bytes"),
+    "cut off": (Answer(cut=10_000), "the connection was cut after"),
+    "more than it says": (Answer(length=100), "the server offers 100 bytes"),
+    "less than it says": (Answer(data=DATA[:100], length=40_000), "the connection was cut after"),
+    "silence": (Answer(cut=10_000, stall=True), "no answer in time"),
+    "a trickle": (Answer(pause=0.05), "bytes came in"),
+    "headers that trickle": (
+        Answer(raw=b"HTTP/1.1 200 OK\r\nX: " + b"x" * 9_999, pause=0.05),
+        "in",
+    ),
+    "headers without end": (Answer(raw=b"HTTP/1.1 200 OK\r\n" + b"X: x\r\n" * 9_999), "malformed"),
+    "no HTTP": (Answer(raw=b"SSH-2.0-OpenSSH_9.0\r\n"), "malformed"),
+    "no TLS": (None, "cannot reach"),
 }

@@ -4,6 +4,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
+from doggan.support.errors import InputError
 from doggan.support.files import BoundedReader, format_bytes, not_regular
 
 # Besides its own error zipfile lets through those of decompression, of names that are no text and
@@ -17,7 +18,7 @@ _BYTES_A_FILE = 300  # of a zip's list, of each file: 46, its name, and what arc
 class BoundedZip(zipfile.ZipFile):
     """A zip of `most_files` at most, whose list is bounded before it is read.
 
-    Raises one of UNREADABLE_ZIP for what is none, or holds more.
+    Raises InputError where it holds more, one of UNREADABLE_ZIP where it is none.
     """
 
     _reader: BoundedReader | None = None
@@ -27,7 +28,7 @@ class BoundedZip(zipfile.ZipFile):
         try:
             super().__init__(self._reader)
             if len(self.filelist) > most_files:
-                raise ValueError(f"it holds {len(self.filelist):,} files, over {most_files:,}")
+                raise InputError(f"{path} holds more than {most_files:,} files")
         except BaseException:
             self._reader.close()
             raise
