@@ -304,6 +304,15 @@ def encrypted(path: Path) -> None:
     path.write_bytes(bytes(data))
 
 
+def nameless(path: Path) -> None:
+    zip_of(("x.png", good_png()))(path)
+    data = bytearray(path.read_bytes())
+    for mark, place in ((b"PK\3\4", 26), (b"PK\1\2", 28)):  # its name counts as something else
+        start = data.index(mark) + place
+        data[start : start + 4] = struct.pack("<HH", 0, 5)
+    path.write_bytes(bytes(data))
+
+
 def of_many(count: int) -> Callable[[Path], None]:
     """A zip that lists so many entries, all of the same empty one."""
 
@@ -388,6 +397,7 @@ ARCHIVES = {
         tar_of(("x.jpg", tarfile.LNKTYPE, SECRET.encode())), "x.tar", 2, NOTHING
     ),
     "a device in a tar": archive(tar_of(("x.jpg", tarfile.CHRTYPE, b"")), "x.tar", 2, NOTHING),
+    "a name of no letters": archive(nameless, "x.zip", 2, NOTHING),
     "names used twice": archive(zip_of(("x.jpg", JPEG), ("x.jpg", JPEG)), "x.zip", 0),
     "a bomb by its ratio": archive(zip_of(("x.jpg", bytes(99_000_000))), "x.zip", 2),
     "a bomb over the bound": archive(zip_of(("x.jpg", bytes(101_000_000))), "x.zip", 2),
@@ -465,6 +475,7 @@ SUBMISSIONS = {
     "not at the root": entry(good_png, "not at the root", "a/x.png"),
     "a path out of the folder": entry(good_png, "not at the root", "../x.png"),
     "a Windows path": entry(good_png, "not at the root", "a\\x.png"),
+    "a name of no letters": checked(nameless, "other files than .png"),
     "names used twice": checked(
         lambda path: zip_of(("x.png", good_png()), ("x.png", good_png()))(path), "names used twice"
     ),
@@ -943,7 +954,7 @@ DOWNLOADS = {
     "not there": (Answer(status=404), "answered 404"),
     "forbidden": (Answer(status=403), "answered 403"),
     "a server that fails": (Answer(status=500), "answered 500"),
-    "a wait of a day": (Answer(status=503, retry_after="86400"), "asks to wait 1440 minutes"),
+    "a wait of two hours": (Answer(status=503, retry_after="7200"), "asks to wait 120 minutes"),
     "a redirect loop": (Answer(redirect="/x.tar"), "leads to no file"),
     "a redirect to a file": (Answer(redirect=f"file://{SECRET}"), "leads to no file"),
     "a redirect to no address": (Answer(redirect="http://[x/"), "leads to no file"),
@@ -951,7 +962,7 @@ DOWNLOADS = {
     "a longer file": (Answer(data=DATA + OTHER), "the server offers 80,000 bytes"),
     "cut off": (Answer(cut=10_000), "the connection was cut after"),
     "more than it says": (Answer(length=100), "the server offers 100 bytes"),
-    "less than it says": (Answer(data=DATA[:100], length=40_000), "the connection was cut after"),
+    "less than it says": (Answer(data=DATA[:100], length=40_000), "cut after|answered 416"),
     "silence": (Answer(cut=10_000, stall=True), "no answer in time"),
     "a trickle": (Answer(pause=0.05), "bytes came in"),
     "headers that trickle": (

@@ -13,8 +13,7 @@ import fuzz
 def test_a_second_of_damaged_input_is_taken_or_refused(name, tmp_path):
     found = fuzz.fuzz(name, 1.0, seed=0, out=tmp_path / "failures")
     assert found["failures"] == 0
-    assert found["inputs"] > 10
-    assert found["outcomes"] > 2
+    assert found["inputs"] >= found["outcomes"] > 1
 
 
 def test_what_fails_is_kept_and_counted(tmp_path, monkeypatch, capsys):
@@ -40,7 +39,7 @@ def test_it_begins_with_inputs_that_are_taken_as_they_are(name):
     for seed in target.seeds():
         outcome, _ = fuzz.outcome_of(target, seed)
         assert outcome.startswith("taken")
-        assert name != "report" or outcome.endswith(", [])")  # nothing to note
+        assert name != "report" or outcome.endswith(": ")  # nothing to note
 
 
 def test_what_hangs_is_interrupted_and_is_a_failure(monkeypatch):

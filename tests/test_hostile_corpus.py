@@ -85,7 +85,10 @@ def test_the_readmes_count_the_corpus():
     counts = {kind: len(cases) for kind, cases in hostile.CORPUS.items()}
     counts["downloads"] = len(hostile.DOWNLOADS)
     root = Path(__file__).parents[1]
+    page_of_tools = (root / "tools" / "README.md").read_text("utf-8")
     for page in ("README.md", "tools/README.md"):
         rows = re.findall(r"^\| (.+?) \| (\d+) \| ", (root / page).read_text("utf-8"), re.MULTILINE)
         found = {kind: int(count) for kind, count in rows if kind in counts}
         assert found == counts, page
+    for cases in [*hostile.CORPUS.values(), hostile.DOWNLOADS]:
+        assert f" | {'; '.join(cases)} |" in page_of_tools

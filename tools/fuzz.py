@@ -23,7 +23,7 @@ import time
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,7 +81,7 @@ def _zip(compression: int) -> bytes:
 
 def _check(data: bytes, folder: Path) -> object:
     (folder / "images.zip").write_bytes(data)
-    return sorted(check_submission(folder / "images.zip", count=3).problems)
+    return "; ".join(sorted(check_submission(folder / "images.zip", count=3).problems))
 
 
 def _run_files() -> dict[str, object]:
@@ -129,7 +129,7 @@ def _read_run(data: bytes, folder: Path) -> object:
     (folder / "recipe.toml").write_text("seed = 0\n")
     name = _RUN_FILES[data[0] % len(_RUN_FILES)] if data else _RUN_FILES[0]
     (folder / name).write_bytes(data[1:])
-    return name, [in_general(note, folder) for note in RunRecord(folder, "run").notes]
+    return f"{name}: {'; '.join(RunRecord(folder, 'run').notes)}"
 
 
 _RUN_FILES = tuple(_run_files())
@@ -208,7 +208,7 @@ def outcome_of(target: Target, data: bytes) -> tuple[str, bool]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         try:
-            with bounded(SECONDS):
+            with bounded(SECONDS), redirect_stderr(io.StringIO()):  # without progress bars
                 return f"taken: {in_general(str(target.read(data, folder)), folder)}", False
         except target.refuses as error:
             return f"refused: {in_general(str(error), folder)}", False
@@ -239,7 +239,7 @@ def fuzz(name: str, seconds: float, seed: int, out: Path) -> dict:
 def in_general(words: str, folder: Path) -> str:
     """A sentence without what differs from input to input: names, numbers, hashes."""
     words = words.replace(str(folder), "")
-    names = r"'[^']*'|\"[^\"]*\"|<[^>]*>|\b(0x)?[0-9a-f]{8,}\b|[0-9][0-9,.]*"
+    names = r"'[^']*'|\"[^\"]*\"|<[^>]*>|\b0x[0-9a-f]+|\b[0-9a-f]{8,}\b|[0-9][0-9,.]*"
     return re.sub(names, "#", words)[:100]
 
 

@@ -17,7 +17,7 @@ from doggan.support.files import atomic_path, format_bytes, not_regular, require
 from doggan.support.json_values import as_count, as_text
 from doggan.support.progress import progress_bar
 from doggan.support.threads import thread_count
-from doggan.support.zips import UNREADABLE_ZIP, BoundedZip, read_entry
+from doggan.support.zips import UNREADABLE_ZIP, BoundedZip, is_folder, read_entry
 
 MAX_ENTRY_BYTES = 1_000_000  # a 64x64 RGB PNG has at most some 13,000
 SHOWN_NAMES = 5
@@ -152,9 +152,9 @@ def encode_png(image: np.ndarray) -> bytes:
 
 
 def _check_archive(path: Path, archive: zipfile.ZipFile, count: int) -> SubmissionCheck:
-    entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    entries = [entry for entry in archive.infolist() if not is_folder(entry)]
     check = SubmissionCheck(path=str(path), images=0, expected=count)
-    for folder in (entry.filename for entry in archive.infolist() if entry.is_dir()):
+    for folder in (entry.filename for entry in archive.infolist() if is_folder(entry)):
         check.add("folders, where all images lie at the root", folder)
     seen: set[str] = set()
     first_with: dict[bytes, str] = {}

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from doggan.support.errors import InputError, is_out_of_memory
 from doggan.support.files import BoundedReader, format_bytes, not_regular
-from doggan.support.zips import UNREADABLE_ZIP, BoundedZip, read_entry
+from doggan.support.zips import UNREADABLE_ZIP, BoundedZip, is_folder, read_entry
 
 MAX_FILES = 1_000_000
 MAX_FILE_BYTES = 100_000_000
@@ -138,7 +138,7 @@ def _zip_entries(path: Path) -> Entries:
     return {
         entry.filename: (entry.file_size, partial(read_entry, archive, entry))
         for entry in archive.infolist()
-        if not entry.is_dir()
+        if not is_folder(entry)
     }
 
 

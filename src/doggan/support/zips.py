@@ -40,6 +40,11 @@ class BoundedZip(zipfile.ZipFile):
             self._reader.close()
 
 
+def is_folder(entry: zipfile.ZipInfo) -> bool:
+    """Whether it stands for a folder; zipfile itself fails at a name of no letters."""
+    return entry.filename.endswith("/")
+
+
 def read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
     """The bytes of one entry: what it says it has, and never more in memory.
 
