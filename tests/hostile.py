@@ -305,11 +305,11 @@ def encrypted(path: Path) -> None:
 
 
 def nameless(path: Path) -> None:
-    zip_of(("x.png", good_png()))(path)
+    zip_of(("x.p", good_png()))(path)
     data = bytearray(path.read_bytes())
     for mark, place in ((b"PK\3\4", 26), (b"PK\1\2", 28)):  # its name counts as something else
         start = data.index(mark) + place
-        data[start : start + 4] = struct.pack("<HH", 0, 5)
+        data[start : start + 4] = struct.pack("<HH", 0, 3)
     path.write_bytes(bytes(data))
 
 

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,12 +17,13 @@ from conftest import saved_tensors
 from doggan.cli.main import main
 from doggan.data import photos as photos_module
 from doggan.data.imageset import open_imageset
-from doggan.gan import recorder, trainer
+from doggan.gan import recorder, rival, trainer
 from doggan.gan.checkpoint import read_last_checkpoint
 from doggan.gan.distributed import launch
 from doggan.gan.history import History, read_history
 from doggan.gan.losses import BinaryCrossEntropy
 from doggan.gan.pictures import save_gif
+from doggan.gan.rollback import TrainingResult
 from doggan.gan.run_folder import holds_run
 from doggan.gan.trainer import train
 from doggan.recipe import with_value
@@ -291,6 +293,21 @@ def test_a_run_with_the_previous_checkpoint_alone_is_one(tmp_path):
     assert not holds_run(tmp_path)
     (tmp_path / "checkpoint-previous.pt").touch()
     assert holds_run(tmp_path)
+
+
+def test_a_deadline_of_months_is_waited_for_as_far_as_a_system_can_count(monkeypatch, tmp_path):
+    joined = []
+    process = SimpleNamespace(
+        join=lambda seconds=0: joined.append(seconds), terminate=str, kill=str, exitcode=0
+    )
+    ended = TrainingResult(images=1, seconds=1.0, stopped_by="images")
+    monkeypatch.setattr(rival, "_start", lambda *arguments: process)
+    monkeypatch.setattr(rival, "_train_to_an_end", lambda *arguments, **options: ended)
+    imageset = SimpleNamespace(folder=tmp_path)
+    for seconds in (100 * 86_400, None):
+        options = {"deadline": Deadline(seconds), "say": str}
+        rival.train_with_rival(imageset, tmp_path, None, 1, **options)
+    assert 0 < max(joined) * 1000 < 2**31
 
 
 def test_what_kills_left_goes_with_the_next_write(tmp_path):

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 PREVIOUS = ".previous"  # how the name of a folder ends while another one takes its place
@@ -11,12 +12,13 @@ PREVIOUS = ".previous"  # how the name of a folder ends while another one takes 
 def restore_folder(path: Path) -> None:
     """Gives a folder back its name where a kill came between the two steps of `atomic_folder`'s
     swap, and nothing has the name now."""
-    if path.exists() or not path.parent.is_dir():
+    if path.exists():
         return
-    for previous in _partials(path, PREVIOUS):
-        if not _is_being_written(Path(str(previous).removesuffix(PREVIOUS))):
-            previous.replace(path)
-            return
+    with suppress(OSError):  # nothing is lost by what cannot be restored
+        for previous in _partials(path, PREVIOUS):
+            if not _is_being_written(Path(str(previous).removesuffix(PREVIOUS))):
+                previous.replace(path)
+                return
 
 
 def remove_leftovers(path: Path) -> None:
