@@ -172,7 +172,7 @@ def test_what_is_no_source_is_said(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         open_files([tmp_path / "nowhere"])
     (tmp_path / "text.txt").write_text("hello")
-    with pytest.raises(InputError, match="neither a folder, a zip nor a tar"):
+    with pytest.raises(InputError, match="neither a folder, a zip nor an uncompressed tar"):
         open_files([tmp_path / "text.txt"])
     (tmp_path / "x.zip").write_bytes(b"PK half a zip")
     with pytest.raises(InputError, match="not a readable zip"):

@@ -34,6 +34,7 @@ GRID = np.zeros((4, 6, 3), np.uint8)
 def make_row(images, **values):
     return {
         "images": images,
+        "seconds": 1.0,
         "loss_d": 1.0,
         "loss_g": 2.0,
         "grad_norm_d": 0.5,
@@ -114,8 +115,8 @@ def test_a_tensorboard_that_fails_is_a_warning(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", broken)
     with pytest.warns(UserWarning, match="no events for TensorBoard are written: ZeroDivision"):
         history = History(tmp_path)
-    history.append({"images": 32}, GRID)
-    assert read_history(tmp_path) == [{"images": 32}]
+    history.append({"images": 32, "seconds": 1.0}, GRID)
+    assert read_history(tmp_path) == [{"images": 32, "seconds": 1.0}]
 
 
 def test_where_nobody_would_see_events_there_are_none(tmp_path, monkeypatch):

@@ -1,7 +1,6 @@
-"""What a stranger hands in: a sentence that names file and reason, and exit code 2."""
+"""Special files, numbers without end, and memory: what `hostile.CORPUS` does not hold."""
 
 import os
-import signal
 import zipfile
 from pathlib import Path
 
@@ -11,77 +10,14 @@ import torch
 from conftest import as_options
 from doggan.cli.main import main
 from doggan.data.archives import open_files
-from doggan.data.stanford import MAX_ANNOTATION_BYTES, MAX_BOXES, parse_annotation
 from doggan.gan.checkpoint import read_last_checkpoint, save_checkpoint
-from doggan.gan.generator_file import GENERATORS, load_generator, read_tensors, save_tensors
+from doggan.gan.generator_file import GENERATORS, read_tensors
 from doggan.gan.memory import free_bytes, require_memory, training_bytes
 from doggan.gan.run_folder import CHECKPOINT
 from doggan.gan.state import new_state
-from doggan.recipe import MAX_RECIPE_BYTES, load_recipe, recipe_from_toml, with_value
+from doggan.recipe import MAX_RECIPE_BYTES, load_recipe, with_value
 from doggan.support.errors import InputError
 from doggan.support.files import read_small_file
-
-BOX = "<object><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox></object>"
-BOMB = '<!DOCTYPE a [<!ENTITY b "bbbb">]><annotation>&b;</annotation>'
-
-
-def annotation(inside, head=""):
-    return f"{head}<annotation>{inside}</annotation>"
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"<annotation>",
-        b"\xff\xfe\x00\x01",
-        BOMB.encode(),
-        BOMB.encode("utf-16"),
-        BOMB.encode("utf-16-be"),
-        BOMB.encode("utf-32"),
-        b'<?xml version="1.0" encoding="cp037"?>' + BOMB.encode("cp037"),
-        b'<?xml version="1.0" encoding="utf-7"?>' + BOMB.encode("utf-7"),
-        annotation(BOX * (MAX_BOXES + 1)).encode(),
-        annotation(" " * MAX_ANNOTATION_BYTES).encode(),
-        b"<a>" * 100_000,
-        annotation("<b>" * 100_000).encode(),
-        b"<other/>",
-    ],
-    ids=lambda data: repr(data[:24]),
-)
-def test_annotations_that_are_none_are_refused(data):
-    with pytest.raises(ValueError, match=r"XML|too large|encoding|boxes|the root is"):
-        parse_annotation(data)
-
-
-def test_nesting_without_end_is_no_crash():
-    deep = "<b>" * 100_000 + "</b>" * 100_000
-    assert parse_annotation(annotation(deep + BOX).encode()).boxes[0] is not None
-
-
-@pytest.mark.parametrize("side", ["0", "0.4", "-3", "nan", "inf", "1e999", "", "x"])
-def test_a_frame_of_no_size_is_no_frame(side):
-    size = f"<size><width>{side}</width><height>40</height></size>"
-    found = parse_annotation(annotation(size + BOX).encode())
-    assert found.frame is None
-    assert len(found.boxes) == 1
-
-
-@pytest.mark.parametrize("side", ["nan", "inf", "-inf", "", "9e400", "x"])
-def test_a_box_that_is_none_is_counted_and_not_used(side):
-    box = BOX.replace("<xmax>9", f"<xmax>{side}")
-    assert parse_annotation(annotation(box).encode()).boxes == (None,)
-
-
-NESTED = ("a = " + "[" * 100_000, "a = " + "{a=" * 100_000, "[" + "a." * 100_000 + "a]")
-
-
-@pytest.mark.parametrize("text", NESTED, ids=lambda text: text[:8])
-def test_recipes_that_nest_without_end_are_refused(text):
-    with pytest.raises(InputError, match=r"x is not valid TOML|the recipe has no|too long"):
-        recipe_from_toml(text, "x")
-    with pytest.raises(InputError, match="must be a"):
-        load_recipe("dogs", [f"train.beta1={'[' * 100_000}"])
 
 
 @pytest.mark.parametrize("kind", ["large", "binary", "pipe", "folder", "device"])
@@ -165,25 +101,6 @@ def compress(path):
             archive.writestr(name, data + bytes(1_000_000))
 
 
-BAD_CHECKPOINTS = {
-    "repeats": lambda path, content: content | {"extra": torch.zeros(1).expand(10**6, 10**6)},
-    "sparse": lambda path, content: content | {"extra": torch.eye(3).to_sparse()},
-    "negative": lambda path, content: content | {"images_seen": -1},
-    "text": lambda path, content: content | {"seconds": "1"},
-    "endless": lambda path, content: content | {"seconds": float("inf")},
-    "half": lambda path, content: {"format": content["format"]},
-    "recipe": lambda path, content: content | {"recipe": 1},
-}
-
-
-@pytest.mark.parametrize("name", BAD_CHECKPOINTS)
-def test_checkpoints_of_other_things_are_refused(checkpoint, name):
-    content, _, _ = read_last_checkpoint(checkpoint.parent)
-    torch.save(BAD_CHECKPOINTS[name](checkpoint, content), checkpoint)
-    with pytest.raises(InputError, match=r"checkpoint\.pt is not a readable checkpoint"):
-        read_last_checkpoint(checkpoint.parent)
-
-
 def test_a_checkpoint_that_holds_itself_many_times_is_read_in_time(checkpoint):
     content, _, _ = read_last_checkpoint(checkpoint.parent)
     torch.save(content | {"extra": same_many_times()}, checkpoint)
@@ -200,35 +117,10 @@ def test_checkpoints_and_generators_that_never_end_are_refused(checkpoint, kind)
         else:
             path.unlink()
             os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
-    with pytest.raises(InputError, match=r"checkpoint\.pt is not .*(plain file|would unpack to)"):
+    with pytest.raises(InputError, match=r"checkpoint\.pt is not .*(regular file|would unpack to)"):
         read_last_checkpoint(checkpoint.parent)
-    with pytest.raises(ValueError, match=r"plain file|would unpack to"):
+    with pytest.raises(ValueError, match=r"regular file|would unpack to"):
         read_tensors(generator)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"recipe": "[networks]\ngenerator_width = 4096\nchannel_max = 4096\nlatent = 4096\n"},
-        {"recipe": "a = " + "[" * 100_000},
-        {"side": "1" + "0" * 5000},
-        {"side": "64.5"},
-        {"channels": "1000000000"},
-        {"label_names": "[" * 100_000},
-        {"label_names": '{"a": 1}'},
-    ],
-    ids=lambda change: next(iter(change.items()))[0],
-)
-def test_generators_that_tell_of_more_than_they_hold_are_refused(checkpoint, tiny_recipe, change):
-    content, _, _ = read_last_checkpoint(checkpoint.parent)
-    told = {"format": "doggan generator 1", "recipe": content["recipe"]}
-    told |= {"side": "64", "channels": "3", "images_seen": "0"}
-    tensors = {name: value.contiguous() for name, value in content["generator"].items()}
-    path = save_tensors(checkpoint.parent, tensors, told)
-    assert load_generator(path, "cpu")
-    save_tensors(checkpoint.parent, tensors, told | change)
-    with pytest.raises(InputError, match=r"generator\.safetensors is (not|too long)"):
-        load_generator(path, "cpu")
 
 
 def test_folders_may_nest_deeper_than_python_calls(tmp_path, monkeypatch):
@@ -245,41 +137,6 @@ def test_folders_may_nest_deeper_than_python_calls(tmp_path, monkeypatch):
         for _ in range(depth):
             os.chdir("..")
             Path("d").rmdir()
-
-
-SPECIAL = ("/dev/zero", "pipe")
-COMMANDS = {
-    "check": ["check", "{path}"],
-    "score": ["score", "{path}", "--reference", "{path}"],
-    "build": ["build", "{path}", "--out", "{out}"],
-    "neighbours": ["neighbours", "{path}", "--reference", "{path}"],
-    "compare": ["compare", "{path}"],
-    "report": ["report", "{path}"],
-    "sample": ["sample", "{path}"],
-    "zip": ["zip", "{path}", "--out", "{out}"],
-    "train": ["train", "{path}", "--out", "{out}"],
-    "run": ["run", "{path}", "--out", "{out}", "--time-limit", "30s"],
-    "weights": ["score", "{photos}", "--reference", "{photos}", "--weights", "{path}"],
-}
-
-
-@pytest.mark.parametrize("special", SPECIAL)
-@pytest.mark.parametrize("name", COMMANDS)
-def test_special_files_end_no_command_in_a_wait(tmp_path, photos, capsys, name, special):
-    path = special
-    if special == "pipe":
-        path = tmp_path / "pipe"
-        os.mkfifo(path)
-    words = [word.format(path=path, out=tmp_path / "out", photos=photos) for word in COMMANDS[name]]
-    signal.alarm(60)  # a wait would be without end
-    try:
-        code = main(words)
-    finally:
-        signal.alarm(0)
-    error = capsys.readouterr().err
-    assert code == 2, error
-    assert "Traceback" not in error
-    assert str(path) in error
 
 
 def test_what_no_machine_can_hold_is_refused_before_it_is_made(tiny_set, tiny_recipe):

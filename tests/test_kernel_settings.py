@@ -78,7 +78,7 @@ def test_a_file_that_is_no_text(tmp_path):
     (tmp_path / "script.py").write_bytes(b"\xff\xfe")
     for name in ("script.py", "missing.py"):
         with pytest.raises(
-            InputError, match=r"(cannot be read|is no plain file).*; run: doggan kernel build"
+            InputError, match=r"(cannot be read|is not a regular file).*; run: doggan kernel build"
         ):
             read_script(tmp_path / name)
 

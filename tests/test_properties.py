@@ -3,9 +3,11 @@
 import contextlib
 import math
 
+from PIL import Image
+
 from conftest import import_or_skip
 from doggan.data.crops import CROPS
-from doggan.data.photos import UnusableBoxError, place_boxes, usable_box
+from doggan.data.photos import UnusableBoxError, cut, place_boxes, usable_box
 from doggan.data.stanford import Annotation, Box, parse_annotation
 from doggan.recipe import DataRecipe, load_recipe, recipe_from_toml, recipe_to_toml
 from doggan.support.errors import InputError
@@ -38,6 +40,24 @@ def test_every_crop_lies_in_its_frame_and_contains_the_boxs_centre(box, size, cr
         ((left, top, right, bottom),) = windows
         assert left - 1 <= x <= right + 1
         assert top - 1 <= y <= bottom + 1
+        width, height = right - left, bottom - top
+        if crop == "full":
+            assert (width, height) == size
+        elif crop == "tight":
+            assert abs(width - usable.width) < 2
+            assert abs(height - usable.height) < 2
+        else:
+            longer = round(max(usable.width, usable.height))
+            assert width == height == max(1, min(longer, *size))
+
+
+@given(box=boxes, crop=st.sampled_from(sorted(CROPS)), side=st.integers(16, 128), data=st.data())
+def test_whatever_is_cut_has_the_asked_size(box, crop, side, data):
+    size = data.draw(st.tuples(st.integers(1, 80), st.integers(1, 80)))
+    with contextlib.suppress(UnusableBoxError):
+        usable = usable_box(box, size, DataRecipe(min_box_side_px=0, max_box_aspect=1e9))
+        windows = CROPS[crop](usable, size)
+        assert cut(Image.new("RGB", size), windows, side).shape == (len(windows), side, side, 3)
 
 
 @given(box=boxes, size=sizes, frame=sizes | st.none(), orientation=orientations)

@@ -98,6 +98,14 @@ def test_what_is_named_of_the_sources_exists():
         assert pkgutil.resolve_name(f"{module.replace('/', '.')}:{table}")
 
 
+def test_the_licence_of_every_dependency_is_told():
+    required = (ROOT / "setup.py").read_text("utf-8").partition("install_requires")[2]
+    names = re.findall(r'^ +"([\w-]+)', required.partition("]")[0], re.MULTILINE)
+    told = (ROOT / "SECURITY.md").read_text("utf-8")
+    assert len(names) > 10
+    assert [name for name in names if not re.search(rf"[| ]{name}\b", told)] == []
+
+
 def test_the_way_through_the_code_has_every_module():
     package = Path(doggan.__file__).parent
     modules = (path.name for path in package.rglob("*.py") if not path.name.startswith("__"))

@@ -16,7 +16,7 @@ from PIL import Image
 from conftest import STEADY, in_each_precision, saved_tensors
 from doggan import support
 from doggan.data.imageset import ImageSet
-from doggan.gan import recorder, trainer
+from doggan.gan import recorder, rollback, trainer
 from doggan.gan import state as checkpoint
 from doggan.gan.checkpoint import load_checkpoint
 from doggan.gan.generator_file import load_generator
@@ -233,7 +233,7 @@ def test_a_loss_that_is_no_number_stops_before_the_step(
         return whole(*arguments) * (float("nan") if len(calls) == 6 else 1)
 
     monkeypatch.setattr(BinaryCrossEntropy, "generator_loss", loss)
-    monkeypatch.setattr(trainer, "MOST_SLOWDOWNS", 0)
+    monkeypatch.setattr(rollback, "MOST_SLOWDOWNS", 0)
     with pytest.raises(NonFiniteLossError, match=r"at step 6, after 40 images.*generator's nan"):
         train(tiny_set, tmp_path / "run", tiny_recipe)
     assert len(calls) < 6 + trainer.LOG_STEPS  # it is looked at with the next line of the log

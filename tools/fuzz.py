@@ -5,8 +5,9 @@
 
 Each target begins with good inputs and changes them at random: bits, lengths, numbers, pieces
 twice or taken away. A parser may take an input or refuse it in its own words; anything else, a
-crash, or more than SECONDS for one input, is a failure: the input is kept in --out, and the exit
-code is 1.
+crash, or more than SECONDS for one input, which is interrupted then, is a failure: the input is
+kept in --out, and the exit code is 1. Outcomes are told apart by their sentence, without names,
+numbers and hashes.
 """
 
 import argparse
@@ -15,12 +16,14 @@ import io
 import json
 import random
 import re
+import signal
 import sys
 import tempfile
 import time
 import zipfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,14 +33,19 @@ from PIL import Image
 from doggan.data.idx import find_idx, read_idx
 from doggan.data.stanford import parse_annotation
 from doggan.report.read import RunRecord
-from doggan.submission import check_submission
+from doggan.scoring.interval import Interval
+from doggan.scoring.neighbours import Neighbours
+from doggan.scoring.scorecard import Scorecard
+from doggan.scoring.sweep import sweep_as_dict
+from doggan.submission import SubmissionCheck, check_submission
 from doggan.support.errors import InputError
 
 SECONDS = 10.0
 _NUMBERS = (b"0", b"-1", b"0.4", b"nan", b"inf", b"1e999", b"9" * 30, b"", b"\xff")
+_OBJECT = b"""<object><name>Chihuahua</name><bndbox><xmin>25</xmin><ymin>10</ymin>
+<xmax>276</xmax><ymax>498</ymax></bndbox></object>"""
 _ANNOTATION = b"""<annotation><folder>02085620</folder><size><width>333</width><height>500</height>
-<depth>3</depth></size><object><name>Chihuahua</name><bndbox><xmin>25</xmin><ymin>10</ymin>
-<xmax>276</xmax><ymax>498</ymax></bndbox></object></annotation>"""
+<depth>3</depth></size>%s</annotation>"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,13 +67,13 @@ def _read_idx(data: bytes, folder: Path) -> object:
     labels = bytes((0, 0, 8, 1)) + np.array([2], ">u4").tobytes() + bytes(2)
     (folder / "train-labels-idx1-ubyte").write_bytes(labels)
     found = find_idx([folder])
-    return read_idx(found, found.pairs[0])
+    return read_idx(found, found.pairs[0]).images.shape
 
 
-def _zip() -> bytes:
+def _zip(compression: int) -> bytes:
     png, stream = io.BytesIO(), io.BytesIO()
     Image.new("RGB", (64, 64), "brown").save(png, "PNG")
-    with zipfile.ZipFile(stream, "w") as archive:
+    with zipfile.ZipFile(stream, "w", compression) as archive:
         for number in range(3):
             archive.writestr(f"{number}.png", png.getvalue())
     return stream.getvalue()
@@ -73,39 +81,72 @@ def _zip() -> bytes:
 
 def _check(data: bytes, folder: Path) -> object:
     (folder / "images.zip").write_bytes(data)
-    return sorted(check_submission(folder / "images.zip", count=3).problems)
+    return "; ".join(sorted(check_submission(folder / "images.zip", count=3).problems))
 
 
-_RUN = {
-    "stats.jsonl": {"images": 32, "seconds": 1.5, "loss_d": 1.2, "stopped_by": ""},
-    "scorecard.json": {"mifid": 1.0, "judge": "inception", "doggan": "0.1.0"},
-    "environment.json": {"device": "cpu", "torch": "2.11"},
-    "neighbours.json": {"histogram": {"counts": [1], "edges": [0, 1]}, "pairs": [], "mean": 0.3},
-    "truncation.json": {"points": [{"truncation": 1.0, "mifid": 2.0}]},
-    "result.json": {"submission": {"images": 3, "expected": 3, "problems": {}}},
-}
+def _run_files() -> dict[str, object]:
+    """Each file of a run that a report reads, as doggan writes it."""
+    card = Scorecard(
+        fid=70.0,
+        fid_interval=Interval(69.0, 71.0),
+        distance=0.4,
+        mifid=70.0,
+        mifid_interval=Interval(69.0, 71.0),
+        eps=0.21,
+        judge="inception",
+        weights_sha256="0" * 64,
+        resize="bicubic",
+        precision="fp32",
+        generated_images=10,
+        reference_images=10,
+        reference="photos",
+        comparable_with_kaggle=False,
+        notice="",
+        seconds=1.0,
+    )
+    neighbours = Neighbours(
+        distances=np.array([0.3, 0.5]),
+        nearest=np.array([0, 1]),
+        mean=0.4,
+        eps=0.21,
+        judge="inception",
+        notice="",
+        reference="photos",
+        reference_images=2,
+    )
+    check = SubmissionCheck(path="", images=2, expected=3, problems={"unreadable": ["1.png"]})
+    return {
+        "stats.jsonl": {"images": 32, "seconds": 1.5, "loss_d": 1.2, "stopped_by": ""},
+        "scorecard.json": card.as_dict(),
+        "environment.json": {"device": "cpu", "torch": "2.11"},
+        "neighbours.json": neighbours.as_dict(count=2),
+        "truncation.json": sweep_as_dict({0.8: card, 1.0: card}),
+        "result.json": {"submission": check.as_dict()},
+    }
 
 
 def _read_run(data: bytes, folder: Path) -> object:
     (folder / "recipe.toml").write_text("seed = 0\n")
-    name = list(_RUN)[data[0] % len(_RUN)] if data else "stats.jsonl"
+    name = _RUN_FILES[data[0] % len(_RUN_FILES)] if data else _RUN_FILES[0]
     (folder / name).write_bytes(data[1:])
-    record = RunRecord(folder, "run")
-    return name, bool(record.rows), [re.sub("[0-9]+", "#", note)[:40] for note in record.notes]
+    return f"{name}: {'; '.join(RunRecord(folder, 'run').notes)}"
 
 
+_RUN_FILES = tuple(_run_files())
 TARGETS = {
     "annotations": Target(
-        seeds=lambda: [_ANNOTATION, _ANNOTATION * 2, b"<annotation/>"],
+        seeds=lambda: [*(_ANNOTATION % (_OBJECT * count) for count in (1, 2)), b"<annotation/>"],
         read=lambda data, folder: type(parse_annotation(data)),
         refuses=(ValueError,),
     ),
-    "idx": Target(seeds=lambda: [_idx(2, 28), gzip.compress(_idx(2, 28))], read=_read_idx),
-    "check": Target(seeds=lambda: [_zip()], read=_check),
+    "idx": Target(seeds=lambda: [_idx(2, 28), gzip.compress(_idx(2, 28), mtime=0)], read=_read_idx),
+    "check": Target(
+        seeds=lambda: [_zip(zipfile.ZIP_STORED), _zip(zipfile.ZIP_DEFLATED)], read=_check
+    ),
     "report": Target(
         seeds=lambda: [
             bytes([place]) + json.dumps(content).encode()
-            for place, content in enumerate(_RUN.values())
+            for place, content in enumerate(_run_files().values())
         ],
         read=_read_run,
     ),
@@ -142,6 +183,39 @@ def mutate(chance: random.Random, data: bytes) -> bytes:
     return data
 
 
+class TookTooLong(BaseException):
+    """One input takes more than SECONDS; no parser takes this for an error of its own."""
+
+
+@contextmanager
+def bounded(seconds: float) -> Iterator[None]:
+    """Interrupts what is within after so many seconds, by TookTooLong."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise TookTooLong(f"it took more than {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def outcome_of(target: Target, data: bytes) -> tuple[str, bool]:
+    """What becomes of an input, in general, and whether that is a failure."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        try:
+            with bounded(SECONDS), redirect_stderr(io.StringIO()):  # without progress bars
+                return f"taken: {in_general(str(target.read(data, folder)), folder)}", False
+        except target.refuses as error:
+            return f"refused: {in_general(str(error), folder)}", False
+        except (Exception, TookTooLong) as error:  # what it looks for
+            return f"failed: {type(error).__name__}: {in_general(str(error), folder)}", True
+
+
 def fuzz(name: str, seconds: float, seed: int, out: Path) -> dict:
     """Feeds one target for so long; returns counts of inputs, outcomes and failures."""
     target, chance, outcomes, failures = TARGETS[name], random.Random(seed), Counter(), 0
@@ -149,32 +223,24 @@ def fuzz(name: str, seconds: float, seed: int, out: Path) -> dict:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         data = mutate(chance, chance.choice(pool))
-        started, failure = time.monotonic(), ""
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                outcome = f"taken: {target.read(data, Path(folder))}"
-            except target.refuses as error:
-                outcome = f"refused: {_in_general(str(error), folder)}"
-            except Exception as error:  # what it looks for
-                failure = outcome = f"failed: {type(error).__name__}: {error}"
-        if time.monotonic() - started > SECONDS:
-            failure = f"it took {time.monotonic() - started:.0f} s"
+        outcome, failed = outcome_of(target, data)
         if outcome not in outcomes and len(pool) < 500:
             pool.append(data)  # what led somewhere new leads further
         outcomes[outcome] += 1
-        if failure:
+        if failed:
             failures += 1
             out.mkdir(parents=True, exist_ok=True)
             path = out / f"{name}-{failures}"
             path.write_bytes(data)
-            print(f"{name}: {failure[:200]} ({path})", file=sys.stderr, flush=True)
+            print(f"{name}: {outcome} ({path})", file=sys.stderr, flush=True)
     return {"inputs": outcomes.total(), "outcomes": len(outcomes), "failures": failures}
 
 
-def _in_general(words: str, folder: str) -> str:
-    """An error without what differs from input to input."""
-    words = words.replace(folder, "")
-    return re.sub(r"0x[0-9a-f]+|[0-9]+|'[^']*'", "#", words)[:100]
+def in_general(words: str, folder: Path) -> str:
+    """A sentence without what differs from input to input: names, numbers, hashes."""
+    words = words.replace(str(folder), "")
+    names = r"'[^']*'|\"[^\"]*\"|<[^>]*>|\b0x[0-9a-f]+|\b[0-9a-f]{8,}\b|[0-9][0-9,.]*"
+    return re.sub(names, "#", words)[:100]
 
 
 def main(arguments: list[str] | None = None) -> int:

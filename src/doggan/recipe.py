@@ -19,7 +19,7 @@ from doggan.support.files import read_small_file
 MIN_SIDE_PX, MAX_SIDE_PX, MAX_FRAME_SIDE_PX = 16, 128, 256
 MAX_CHANNELS = 4096
 MAX_TRUNCATION = 2.0
-MAX_RECIPE_BYTES = 100_000  # one has about 1,000; tomllib takes the square of a key's length
+MAX_RECIPE_BYTES = 20_000  # one has about 1,000; tomllib takes the square of a key's dots
 _RECIPES = Path(__file__).with_name("recipes")
 BY_BUDGET = {"train.batch_size", "networks.channel_max"}  # what `budget.widths` decides
 BY_BUDGET |= {f"networks.{name}_width" for name in ("generator", "discriminator")}
@@ -170,7 +170,7 @@ def load_recipe(name_or_file: str, overrides: Iterable[str] = ()) -> Recipe:
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator:
-            raise InputError(f"--set {override}: write it like train.batch_size=128")
+            raise InputError(f"--set {override:.100}: write it like train.batch_size=128")
         try:
             value = tomllib.loads(f"value = {text.strip()}")["value"]
         except (ValueError, RecursionError):  # no TOML, a number of thousands of digits
@@ -224,6 +224,7 @@ def with_value(recipe: Recipe, key: str, value: object) -> Recipe:
     """The recipe with `key` (`seed` or `section.name`) set to `value`, checked."""
     known = recipe_values(recipe)
     if key not in known:
+        key = f"{key:.100}"  # a file's own may have no end
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
         hint = f"the nearest known one is '{near[0]}'" if near else f"known: {', '.join(known)}"
         raise InputError(f"the recipe has no '{key}'; {hint}")

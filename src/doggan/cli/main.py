@@ -20,7 +20,13 @@ from importlib import import_module
 from io import TextIOWrapper
 
 from doggan import __version__
-from doggan.support.errors import DogganError, InputError, is_out_of_memory
+from doggan.support.errors import (
+    DogganError,
+    InputError,
+    in_short,
+    is_lost_device,
+    is_out_of_memory,
+)
 from doggan.support.tables import choose
 from doggan.support.threads import choose_threads
 
@@ -111,10 +117,11 @@ def _run(args: Namespace) -> int:
     except KeyboardInterrupt:
         return _fail(args, "interrupted", 1)
     except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
+        what = {is_out_of_memory: "out of memory", is_lost_device: "the GPU failed"}
+        found = next((words for is_it, words in what.items() if is_it(error)), None)
+        if not found:
             raise
-        words = (str(error).strip() or "no more to be had").splitlines()[0]
-        return _fail(args, f"out of memory ({words}); what was saved before is whole", 1)
+        return _fail(args, f"{found} ({in_short(error)}); what was saved before is whole", 1)
     except BrokenPipeError:
         raise
     except OSError as error:

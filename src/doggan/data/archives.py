@@ -12,11 +12,12 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from doggan.support.errors import InputError, is_out_of_memory
-from doggan.support.files import format_bytes
-from doggan.support.zips import UNREADABLE_ZIP, read_entry
+from doggan.support.files import BoundedReader, format_bytes, not_regular
+from doggan.support.zips import UNREADABLE_ZIP, BoundedZip, is_folder, read_entry
 
 MAX_FILES = 1_000_000
 MAX_FILE_BYTES = 100_000_000
+_MAX_TAR_HEADER_BYTES = 1_000_000  # of one file: long names and whatever else
 ARCHIVE_SUFFIXES = (".zip", ".tar")
 
 T = TypeVar("T")
@@ -93,13 +94,12 @@ def _entries_of(path: Path) -> Entries:
                 entries = _entries_of(item) | entries
         return entries
     if not path.is_file():
-        fault = "is no plain file" if path.exists() else "does not exist"
-        raise InputError(f"{path} {fault}; expected a folder, zip or tar of photos")
+        raise InputError(f"{path} {not_regular(path)}; expected a folder, zip or tar of photos")
     if zipfile.is_zipfile(path) or path.suffix == ".zip":
         return _zip_entries(path)
     if path.suffix == ".tar" or _is_tar(path):
         return _tar_entries(path)
-    raise InputError(f"{path} is neither a folder, a zip nor a tar of photos")
+    raise InputError(f"{path} is neither a folder, a zip nor an uncompressed tar of photos")
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
@@ -132,19 +132,22 @@ def _read_file(path: Path) -> bytes:
 
 def _zip_entries(path: Path) -> Entries:
     try:
-        archive = zipfile.ZipFile(path)  # serialises reads, so threads may share it
+        archive = BoundedZip(path, MAX_FILES)  # serialises reads, so threads may share it
     except UNREADABLE_ZIP as error:
         raise InputError(f"{path} is not a readable zip ({error}); fetch it again") from error
     return {
         entry.filename: (entry.file_size, partial(read_entry, archive, entry))
-        for entry in _bounded(archive.infolist(), path)
-        if not entry.is_dir()
+        for entry in archive.infolist()
+        if not is_folder(entry)
     }
 
 
 def _tar_entries(path: Path) -> Entries:
     try:
-        with tarfile.open(path, "r:") as tar:
+        with (
+            BoundedReader(path, _MAX_TAR_HEADER_BYTES) as file,
+            tarfile.open(fileobj=file, mode="r:") as tar,
+        ):
             plain = (member for member in _bounded(tar, path) if member.isreg())
             members = [member for member in plain if member.size >= 0]
     except InputError:
@@ -170,8 +173,8 @@ def _tar_entries(path: Path) -> Entries:
 
 
 def _is_tar(path: Path) -> bool:
-    with suppress(Exception):  # what is none fails as below
-        return tarfile.is_tarfile(path)
+    with suppress(Exception), tarfile.open(path, "r:"):  # and never unpacks
+        return True
     return False
 
 

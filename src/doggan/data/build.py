@@ -17,7 +17,7 @@ from doggan.recipe import DataRecipe
 from doggan.support.errors import InputError
 from doggan.support.files import atomic_folder, require_free_space
 from doggan.support.progress import progress_bar
-from doggan.support.threads import thread_count
+from doggan.support.threads import map_ahead, thread_count
 
 _IDX_PART = 1024  # images that are squashed at a time
 
@@ -83,5 +83,5 @@ def _crop_photos(source: Photos, recipe: DataRecipe, label: str) -> Iterator[Par
     """A part for every photo, in the photos' order; `label` names the progress bar."""
     # Pillow decodes and resizes outside the interpreter's lock, so threads use every core.
     with ThreadPoolExecutor(thread_count()) as pool:
-        parts = pool.map(lambda photo: crop_photo(source, photo, recipe), source.photos)
+        parts = map_ahead(pool, lambda photo: crop_photo(source, photo, recipe), source.photos)
         yield from progress_bar(label, len(source.photos), of=parts, unit="photo")

@@ -154,7 +154,7 @@ def _parse(stream: BinaryIO, dimensions: int) -> np.ndarray:
     header = stream.read(4 + 4 * dimensions)
     expected = bytes((0, 0, 8, dimensions))
     if header[:4] != expected:
-        raise ValueError(f"it begins with {header[:4].hex()}; expected {expected.hex()}")
+        raise ValueError(f"it begins with '{header[:4].hex()}'; expected '{expected.hex()}'")
     if len(header) < 4 + 4 * dimensions:
         raise ValueError("it ends within its header")
     shape = tuple(np.frombuffer(header, ">u4", dimensions, 4).tolist())

@@ -11,18 +11,21 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from doggan.support.errors import InputError
-from doggan.support.files import read_small_file
+from doggan.support.files import not_regular, read_small_file
 from doggan.support.json_values import is_number
+from doggan.support.leftovers import restore_folder
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
-_MAX_MANIFEST_BYTES = 1_000_000_000  # an image has some 100
+# Of a manifest: an image has some 100, and so has each photo that was skipped.
+_MANIFEST_BYTES, _MANIFEST_BYTES_AN_IMAGE = 100_000_000, 1_000
 
 
 @dataclass(frozen=True)
@@ -94,19 +97,21 @@ def open_imageset(folder: Path | str) -> ImageSet:
     Raises InputError where the folder is no set, or its arrays are not those the manifest names.
     """
     folder = Path(folder)
+    restore_folder(folder)
     if not is_imageset(folder):
         raise InputError(
             f"{folder} is not a built set (no {MANIFEST}); make one with: "
             f"doggan build PHOTOS --out {folder}"
         )
-    manifest = _read(folder / MANIFEST, _read_json)
+    images, labels = _load(folder / "images.npy"), _load(folder / "labels.npy")
+    most_bytes = _MANIFEST_BYTES + _MANIFEST_BYTES_AN_IMAGE * (images.shape or [0])[0]
+    manifest = _read(folder / MANIFEST, partial(_read_json, most_bytes=most_bytes))
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT_VERSION:
         raise InputError(
             f"{folder / MANIFEST} is not a manifest of format {FORMAT_VERSION}; build the set again"
         )
     if not _tells_all(manifest):
         raise InputError(f"{folder / MANIFEST} lacks what a set's has; build the set again")
-    images, labels = _load(folder / "images.npy"), _load(folder / "labels.npy")
     shaped = images.ndim == 4 and images.dtype == np.uint8 and images.shape[3] in (1, 3)
     shaped = shaped and len(images) > 0 and images.shape[1] == images.shape[2]
     if not shaped or labels.shape != (len(images),) or labels.dtype != np.int64:
@@ -186,12 +191,12 @@ def _load(path: Path) -> np.ndarray:
 
 def _read_array(path: Path) -> np.ndarray:
     if not path.is_file():
-        raise InputError("it is no plain file")
+        raise InputError(f"it {not_regular(path)}")
     return np.lib.format.open_memmap(path, "r")  # which takes no pickle and no archive
 
 
-def _read_json(path: Path) -> object:
-    return json.loads(read_small_file(path, _MAX_MANIFEST_BYTES))
+def _read_json(path: Path, most_bytes: int) -> object:
+    return json.loads(read_small_file(path, most_bytes))
 
 
 def _read(path: Path, read: Callable[[Path], Any]) -> Any:

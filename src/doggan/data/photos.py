@@ -4,6 +4,8 @@ import hashlib
 import io
 import os
 from collections.abc import Iterable
+from contextlib import ExitStack
+from threading import Lock
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
@@ -19,6 +21,9 @@ from doggan.support.errors import is_out_of_memory
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 MAX_PHOTO_PIXELS = 100_000_000
+# Of larger ones a process decodes one at a time, since the largest take 1.8 GB.
+_LARGE_PHOTO_PIXELS = 25_000_000
+_large_photo = Lock()
 NO_LABEL = "unlabelled"  # of images that lie in no folder of their own
 
 
@@ -28,6 +33,11 @@ class UnusableBoxError(Exception):
 
 def crop_photo(source: Photos, photo: Photo, recipe: DataRecipe) -> Part:
     """The crops of one photo of `source`, and why there are none, or fewer than boxes."""
+    with ExitStack() as stack:
+        return _crop(source, photo, recipe, stack)
+
+
+def _crop(source: Photos, photo: Photo, recipe: DataRecipe, stack: ExitStack) -> Part:
     part = Part()
     whole_frame = recipe.crop in WHOLE_FRAME or not source.annotations
     if photo.annotation is None and not whole_frame:
@@ -36,7 +46,7 @@ def crop_photo(source: Photos, photo: Photo, recipe: DataRecipe) -> Part:
     try:
         data = source.files.read(photo.name)
         part.sha256 = hashlib.sha256(data).digest()
-        picture, orientation = decode_photo(data)
+        picture, orientation = _decode(data, stack)
     except UnreadableFileError:
         part.skipped.append(("unreadable photo", photo.name))
         return part
@@ -68,10 +78,18 @@ def decode_photo(data: bytes) -> tuple[Image.Image, int]:
     Returns the photo and the EXIF orientation (1 to 8) that was undone. Transparency shows white.
     Raises UnreadableFileError for what cannot be decoded whole, and past MAX_PHOTO_PIXELS.
     """
+    with ExitStack() as stack:
+        return _decode(data, stack)
+
+
+def _decode(data: bytes, stack: ExitStack) -> tuple[Image.Image, int]:
+    """`decode_photo`; a large photo keeps others from being decoded until `stack` is left."""
     try:
         with Image.open(io.BytesIO(data), formats=PHOTO_FORMATS) as photo:
             if photo.width * photo.height > MAX_PHOTO_PIXELS:
                 raise UnreadableFileError(f"{photo.width}x{photo.height} pixels are too many")
+            if photo.width * photo.height > _LARGE_PHOTO_PIXELS:
+                stack.enter_context(_large_photo)
             orientation = _orientation_of(photo)
             photo.load()  # it outlives its file
             upright = photo if orientation == 1 else ImageOps.exif_transpose(photo)

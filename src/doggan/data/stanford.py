@@ -94,6 +94,7 @@ def find_photos(sources: list[Path]) -> Photos:
         breed = breeds[_wnid(_folder(name))] = _folder(name)
         if _id(name) not in photo_ids:
             skipped.append(("annotation without a photo", name))
+            continue
         try:
             annotations[_id(name)] = (breed, parse_annotation(files.read(name)))
         except (ValueError, UnreadableFileError):

@@ -5,14 +5,13 @@ from pathlib import Path
 
 import torch
 
-from doggan.gan.generator_file import require_whole
+from doggan.gan.generator_file import load_tensors, require_whole
 from doggan.gan.run_folder import CHECKPOINT, PREVIOUS_CHECKPOINT
 from doggan.gan.state import TrainingState
 from doggan.recipe import Recipe, recipe_from_toml, recipe_to_toml, recipe_values
-from doggan.support.errors import DogganError, InputError, is_out_of_memory
+from doggan.support.errors import DogganError, InputError, in_short, is_out_of_memory
 from doggan.support.files import atomic_path, format_bytes, require_free_space
-from doggan.support.json_values import as_count, as_number
-from doggan.support.zips import require_stored
+from doggan.support.json_values import as_count, as_number, is_number
 
 FORMAT_VERSION = 3
 
@@ -85,7 +84,7 @@ def load_checkpoint(folder: Path, state: TrainingState, recipe: Recipe, set_sha2
             setattr(state, name, content[name])
     # A foreign file fails in whatever part of PyTorch meets it.
     except Exception as error:
-        raise InputError(f"{path} does not fit its recipe: {error}") from error
+        raise InputError(f"{path} does not fit its recipe: {in_short(error)}") from error
     why = f"; {damage}" if damage else ""
     return f"goes on from {path}, at {state.images_seen:,} images{why}"
 
@@ -95,7 +94,7 @@ def _require_own_groups(optimizer: torch.optim.Optimizer, content: dict) -> None
     whose means have the parameters' shapes: PyTorch takes either as it comes."""
     own = optimizer.state_dict()["param_groups"]
     for group, found in zip(own, content["param_groups"], strict=True):
-        if {**group, "lr": 0} != {**found, "lr": 0}:
+        if {**group, "lr": 0} != {**found, "lr": 0} or not is_number(found["lr"]):
             raise ValueError("its optimizers have other settings")
     parameters = [value for group in optimizer.param_groups for value in group["params"]]
     for number, means in content["state"].items():
@@ -159,29 +158,28 @@ def require_same_course(earlier: Recipe, recipe: Recipe, path: Path) -> None:
 def read_checkpoint(path: Path) -> dict:
     """What `save_checkpoint` wrote, on the CPU; raises InputError for another file."""
     try:
-        require_stored(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        _require_checkpoint(content)
+        content = load_tensors(path)
+        _require_checkpoint(content, path.stat().st_size)
     # A torn or foreign file fails in whatever part of the unpickler meets it.
     except Exception as error:
         if is_out_of_memory(error):  # no fault of the file's
             raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"{path} is not a readable checkpoint: {reason}") from error
+        raise InputError(f"{path} is not a readable checkpoint: {in_short(error)}") from error
     return content
 
 
-def _require_checkpoint(content: object) -> None:
-    """Raises an error of some kind unless it is what `save_checkpoint` writes."""
+def _require_checkpoint(content: object, size: int) -> None:
+    """Raises an error of some kind unless it is what `save_checkpoint` writes to a file of so many
+    bytes."""
     if not isinstance(content, dict) or content.get("format") != FORMAT_VERSION:
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise ValueError(f"its format is {found!r:.50}; this version reads {FORMAT_VERSION}")
     for name, check in _COUNTERS.items():
         check(content[name])
     texts = all(isinstance(content[name], str) for name in ("recipe", "set_sha256"))
-    if not texts:
+    if not texts or not all(map(is_number, content["scaler"].values())):
         raise ValueError("it holds other things than a run's")
-    require_whole(_tensors(content))
+    require_whole(_tensors(content), size)
 
 
 def _tensors(content: object) -> list[torch.Tensor]:

@@ -17,7 +17,12 @@ from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from doggan.recipe import TrainRecipe
-from doggan.support.errors import DogganError, InputError, NonFiniteLossError
+from doggan.support.errors import (
+    DogganError,
+    InputError,
+    NonFiniteAtEndError,
+    NonFiniteLossError,
+)
 
 # Why a training stops, in the words of its history; "" while it does not.
 REASONS = ("", "images", "time limit", "SIGINT", "SIGTERM")
@@ -65,6 +70,10 @@ class Processes:
         numbers = (int(each[0]) for each in found)
         _, done, save = found[0].tolist()
         return REASONS[next(filter(None, numbers), 0)], done, bool(save)
+
+    def any(self, flag: bool) -> bool:
+        """Whether it is so in one of the processes."""
+        return bool(self.mean(torch.tensor(float(flag))))
 
     def mean(self, values: torch.Tensor) -> torch.Tensor:
         """`values` averaged over all processes."""
@@ -176,7 +185,9 @@ class _OwnError(Exception):
 
 
 _OWN = f"{_OwnError.__name__}: "
-_OWN_ERRORS = {cls.__name__: cls for cls in (DogganError, InputError, NonFiniteLossError)}
+_OWN_ERRORS = {
+    cls.__name__: cls for cls in (DogganError, InputError, NonFiniteLossError, NonFiniteAtEndError)
+}
 
 
 def choose_processes(options: TrainRecipe, gpus: int) -> tuple[int, str]:

@@ -5,8 +5,8 @@ Either is read without running anything in it.
 """
 
 import json
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,7 +14,7 @@ import torch
 from doggan.gan.networks import Generator, make_networks
 from doggan.recipe import Recipe, recipe_from_toml, recipe_to_toml
 from doggan.support.device import choose_device
-from doggan.support.errors import InputError
+from doggan.support.errors import InputError, in_short
 from doggan.support.files import atomic_path
 from doggan.support.zips import require_stored
 
@@ -75,7 +75,7 @@ def load_generator(run_or_file: Path, device: str = "auto") -> tuple[Generator, 
     try:
         tensors, metadata = read_tensors(path)
         if metadata.get("format") != FORMAT:
-            raise InputError(f"{path} is not a file of the format '{FORMAT}'")
+            raise ValueError(f"it is not a file of the format '{FORMAT}'")
         recipe = recipe_from_toml(metadata["recipe"], where=str(path))
         side, channels = int(metadata["side"]), int(metadata["channels"])
         label_names = json.loads(metadata.get("label_names", "[]"))
@@ -83,28 +83,26 @@ def load_generator(run_or_file: Path, device: str = "auto") -> tuple[Generator, 
             raise ValueError("its label_names are not a list of names")
         if channels not in (1, 3) or (recipe.networks.conditional and not label_names):
             raise ValueError(f"its images have {channels} channels and {len(label_names)} labels")
-        make = partial(
-            make_networks,
-            recipe.networks,
-            side=side,
-            channels=channels,
-            label_count=len(label_names),
-            seed=0,
-        )
-        with torch.device("meta"):  # nothing is allocated for what the file does not hold
-            shapes, _ = make()
-        if _shapes(shapes.state_dict()) != _shapes(tensors):
+        # Nothing is allocated for what the file does not hold, such as a discriminator.
+        with torch.device("meta"):
+            network, _ = make_networks(
+                recipe.networks,
+                side=side,
+                channels=channels,
+                label_count=len(label_names),
+                seed=0,
+            )
+        if _kinds(network.state_dict()) != _kinds(tensors):
             raise ValueError("its tensors are not those of its recipe")
-        network, _ = make()
-        network.load_state_dict(tensors)
+        network.load_state_dict(tensors, assign=True)
         network.label_names = tuple(label_names)
-    except (KeyError, ValueError, RuntimeError) as error:
-        raise InputError(f"{path} is not a readable generator: {error}") from error
+    except (KeyError, ValueError, RuntimeError, InputError) as error:
+        raise InputError(f"{path} is not a readable generator: {in_short(error)}") from error
     return network.eval().requires_grad_(False).to(place), recipe
 
 
-def _shapes(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Size]:
-    return {name: tensor.shape for name, tensor in tensors.items()}
+def _kinds(tensors: Mapping[str, torch.Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
 
 
 def save_tensors(folder: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> Path:
@@ -127,11 +125,33 @@ def save_tensors(folder: Path, tensors: dict[str, torch.Tensor], metadata: dict[
     return path
 
 
-def require_whole(tensors: Iterable[torch.Tensor]) -> None:
+def require_whole(tensors: Iterable[torch.Tensor], most_bytes: int) -> None:
     """Raises ValueError where a tensor repeats its numbers, and so seems larger than what there is
-    of it."""
-    if any(tensor.nbytes > tensor.untyped_storage().nbytes() for tensor in tensors):
+    of it, is no plain one of the CPU's, or where all together take more than `most_bytes`."""
+    storages = {}
+    for tensor in tensors:
+        if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
+            raise ValueError("it holds tensors of another kind")
+        storage = tensor.untyped_storage()
+        storages[storage.data_ptr()] = storage.nbytes()
+        if tensor.nbytes > storage.nbytes():
+            raise ValueError("it holds fewer numbers than it tells of")
+    if sum(storages.values()) > most_bytes:
         raise ValueError("it holds fewer numbers than it tells of")
+
+
+def load_tensors(path: Path) -> object:
+    """What `torch.save` wrote, on the CPU: tensors, numbers, text, and what holds them.
+
+    Nothing in it is executed. Raises an error of some kind where it is damaged or foreign.
+    """
+    require_stored(path)
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            # The one allowed call that takes any amount of memory.
+            if name.endswith("/data.pkl") and b"bytearray" in archive.read(name):
+                raise ValueError("it holds other things than tensors")
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -141,8 +161,7 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """
     try:
         if path.suffix == ".pt":
-            require_stored(path)
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = load_tensors(path)
             tensors, metadata = content["tensors"], content["metadata"]
         else:
             from safetensors import safe_open
@@ -153,12 +172,11 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         texts = all(isinstance(value, str) for value in metadata.values())
         if not texts or not all(map(torch.is_tensor, tensors.values())):
             raise ValueError("it holds something other than tensors and text about them")
-        require_whole(tensors.values())
+        require_whole(tensors.values(), path.stat().st_size)
     except ImportError as error:
         reason = "safetensors is missing; install it with: pip install safetensors"
         raise ValueError(reason) from error
     # A torn or foreign file fails in whatever part of the unpickler meets it.
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(reason) from error
+        raise ValueError(in_short(error)) from error
     return tensors, metadata

@@ -17,7 +17,7 @@ import numpy as np
 from doggan.gan.run_folder import NO_TENSORBOARD, RECIPE, STATS, TENSORBOARD
 from doggan.support.errors import InputError
 from doggan.support.files import atomic_path, read_small_file, write_text
-from doggan.support.json_values import is_number
+from doggan.support.json_values import as_count, as_number, as_text, is_number
 
 _MAX_STATS_BYTES = 100_000_000  # a row has some 500
 
@@ -126,10 +126,11 @@ def read_history(folder: Path) -> list[dict]:
     try:
         text = read_small_file(path, _MAX_STATS_BYTES)
         rows = [json.loads(line) for line in text.splitlines()]
-        if not all(isinstance(row, dict) and isinstance(row.get("images"), int) for row in rows):
-            raise ValueError("a line of it is no row of a run")
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+        for row in rows:
+            as_count(row["images"]), as_number(row["seconds"]), as_text(row.get("stopped_by", ""))
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        why = f"a line of it is not a row of a run ({error!r:.100})"
+        raise InputError(f"{path} cannot be read: {why}") from error
     return rows
 
 

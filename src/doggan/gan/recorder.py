@@ -131,17 +131,23 @@ class Recorder:
     def draw_course(self) -> None:
         """Draws the pictures of the whole course: progress.gif and curves.png."""
         started = time.perf_counter()
-        save_gif(sorted((self._folder / GRIDS).glob("*.png")), self._folder / PROGRESS)
+        grids = (self._folder / GRIDS).glob("*.png")
+        save_gif(sorted(filter(Path.is_file, grids)), self._folder / PROGRESS)
         save_curves(self.history.rows, self._folder / CURVES)
         self._picture_seconds = time.perf_counter() - started
         self._drawn_rows = len(self.history.rows)
 
-    def close(self) -> None:
-        """Draws the last pictures, and ends the history and the bar."""
-        if self._drawn_rows < len(self.history.rows):
-            self.draw_course()
-        self.history.close()
-        self._bar.close()
+    def __enter__(self) -> "Recorder":
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        """Draws the last pictures, unless something failed, and ends the history and the bar."""
+        try:
+            if not error and self._drawn_rows < len(self.history.rows):
+                self.draw_course()
+        finally:
+            self.history.close()
+            self._bar.close()
 
 
 class NoRecorder:
@@ -154,7 +160,10 @@ class NoRecorder:
 
     def show(self, row: dict) -> None: ...
     def save(self, state: TrainingState, row: dict) -> None: ...
-    def close(self) -> None: ...
+    def __enter__(self) -> "NoRecorder":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
 
 
 def thin_out(folder: Path) -> None:

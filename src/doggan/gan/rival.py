@@ -1,6 +1,5 @@
 """A second training, of the next seed, on a GPU that would be idle; the best of both is taken."""
 
-import math
 import multiprocessing
 import os
 import sys
@@ -14,15 +13,17 @@ import torch
 from doggan.data.imageset import ImageSet, open_imageset
 from doggan.gan.distributed import choose_processes, started_by_torchrun
 from doggan.gan.history import last_row
-from doggan.gan.run_folder import CHECKPOINT, RIVAL
+from doggan.gan.run_folder import RIVAL, holds_run
 from doggan.gan.trainer import TrainingResult, train
 from doggan.recipe import Recipe
 from doggan.support.deadline import Deadline
 from doggan.support.device import choose_device
 from doggan.support.errors import NonFiniteLossError
+from doggan.support.signals import stop_without_parent
 
 _OUTPUT = "output.txt"  # what the rival says
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
+_LONGEST_WAIT_SECONDS = 2e6  # 23 days: what a system's wait can count
 _GRACE_SECONDS = 10.0  # for a process to end: its last save comes before the deadline
 
 
@@ -61,7 +62,7 @@ def train_with_rival(
         result = _train_to_an_end(imageset, folder, recipe, **options)
         if not result.stopped_by.startswith("SIG"):
             seconds = max(0.0, deadline.remaining()) + _GRACE_SECONDS
-            process.join(None if math.isinf(seconds) else seconds)
+            process.join(min(seconds, _LONGEST_WAIT_SECONDS))
     finally:
         process.terminate()  # which a training takes for a clean stop
         process.join(_GRACE_SECONDS)
@@ -118,6 +119,7 @@ def _start(
 
 
 def _train(set_folder: Path, folder: Path, recipe: Recipe, deadline: Deadline) -> None:
+    stop_without_parent()
     folder.mkdir(parents=True, exist_ok=True)
     sys.stderr = (folder / _OUTPUT).open("w")  # its bar would be drawn over the other one's
     _train_to_an_end(
@@ -125,7 +127,7 @@ def _train(set_folder: Path, folder: Path, recipe: Recipe, deadline: Deadline) -
         folder,
         recipe,
         deadline=deadline,
-        resume=(folder / CHECKPOINT).exists(),
+        resume=holds_run(folder),
         processes=1,
         say=partial(print, file=sys.stderr, flush=True),
     )

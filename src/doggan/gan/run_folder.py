@@ -44,17 +44,25 @@ def remove_partials(folder: Path) -> None:
             partial.unlink(missing_ok=True)
 
 
+def holds_run(folder: Path) -> bool:
+    """Whether there is a checkpoint to go on from."""
+    return any((folder / name).exists() for name in (CHECKPOINT, PREVIOUS_CHECKPOINT))
+
+
 def check_run_folder(folder: Path, resume: bool) -> None:
     """Raises InputError where a run would be overwritten, there is none to resume, or the folder
-    has a name that safetensors and TensorBoard cannot open."""
+    has a name that safetensors and TensorBoard cannot open, or is written to and thinned out
+    elsewhere, by a link."""
     try:
         str(folder).encode("utf-8")
     except UnicodeEncodeError as error:
         raise InputError(f"the name {folder} is not UTF-8; choose another --out") from error
-    holds_run = any((folder / name).exists() for name in (CHECKPOINT, PREVIOUS_CHECKPOINT))
-    if holds_run and not resume:
+    if link := next((name for name in (GRIDS, RIVAL) if (folder / name).is_symlink()), None):
+        raise InputError(f"{folder / link} is a link; expected a folder of this run's own")
+    held = holds_run(folder)
+    if held and not resume:
         raise InputError(
             f"{folder} already holds a run; continue it with --resume, or choose another --out"
         )
-    if resume and not holds_run:
+    if resume and not held:
         raise InputError(f"{folder} holds no {CHECKPOINT}; there is nothing to resume")

@@ -14,7 +14,7 @@ def within(default: Any, fits: Callable[[Any], bool], expected: str) -> Any:
 
     def check(key: str, value: object) -> None:
         if not fits(value):
-            raise InputError(f"{key} is {value!r}; expected {expected}")
+            raise InputError(f"{key} is {value!r:.100}; expected {expected}")
 
     return field(default=default, metadata={"check": check})
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from doggan.support.errors import InputError
-from doggan.support.files import writing
+from doggan.support.files import open_to_append, writing
 
 LOCK = ".lock"
 _held: set[Path] = set()
@@ -18,8 +18,8 @@ _held: set[Path] = set()
 def held(folder: Path) -> Iterator[None]:
     """Holds `folder`, which is made if need be, for this process, which may do so again within.
 
-    Raises InputError where another process holds it. Where the file system has no locks, a warning
-    says that nothing keeps others away.
+    Raises InputError where another process holds it, or a pipe, say, has its lock's name. Where
+    the file system has no locks, a warning says that nothing keeps others away.
     """
     folder = folder.absolute()
     if folder in _held:
@@ -28,7 +28,7 @@ def held(folder: Path) -> Iterator[None]:
     path = folder / LOCK
     with writing(path):
         folder.mkdir(parents=True, exist_ok=True)
-        file = path.open("ab")
+        file = open_to_append(path)
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -5,8 +5,9 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from threading import Barrier
@@ -21,6 +22,7 @@ MOST_THREADS = 1024
 CORE_TIMES = Path("/proc/stat")  # Linux's: what each core has done since the start, in ticks
 CORE_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # a container's: so many microseconds of so many
 _WATCHED_SECONDS = 0.5  # some 50 ticks
+_MOST_AHEAD = 256  # results, of a photo say, however many threads there are
 
 
 def choose_threads(asked: int | None, say: Callable[[str], None]) -> None:
@@ -53,6 +55,19 @@ def use_threads(count: int) -> None:
 def thread_count() -> int:
     """How many threads a pool of ours gets."""
     return _asked_before() or available_cores()
+
+
+def map_ahead(
+    pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T]
+) -> Iterator[R]:
+    """`pool.map`, of which no more than _MOST_AHEAD results wait to be taken."""
+    waiting: deque[Future[R]] = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) >= _MOST_AHEAD:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def map_on_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterable[R]:

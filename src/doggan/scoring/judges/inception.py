@@ -7,13 +7,13 @@ from pathlib import Path
 
 import torch
 
+from doggan.gan.generator_file import load_tensors, require_whole
 from doggan.scoring.judges.inception_graph import is_graph, read_graph_weights
 from doggan.scoring.judges.inception_network import DIMENSIONS, RESIZE, InceptionPool3, layer_names
 from doggan.scoring.judges.judge import DTYPES, Judge, default_cache
 from doggan.support.download import download
 from doggan.support.errors import InputError
 from doggan.support.files import is_file_of, require_exists, sha256_of
-from doggan.support.zips import require_stored
 
 # The public board's threshold on the memorisation distance.
 EPS = 0.1
@@ -131,9 +131,10 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     if is_graph(path):
         return read_graph_weights(path, layer_names())
     try:
-        if zipfile.is_zipfile(path):  # older ones are none
-            require_stored(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        if zipfile.is_zipfile(path):
+            state = load_tensors(path)
+        else:  # an older one
+            state = torch.load(path, map_location="cpu", weights_only=True)
     # A torn or foreign file fails in whatever part of the unpickler meets it.
     except Exception as error:
         raise InputError(
@@ -142,6 +143,8 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         ) from error
     if not isinstance(state, dict) or not all(map(torch.is_tensor, state.values())):
         raise InputError("it holds something other than names and tensors; expected a state dict")
-    if any(tensor.nbytes > tensor.untyped_storage().nbytes() for tensor in state.values()):
-        raise InputError("it holds fewer numbers than it tells of")
+    try:
+        require_whole(state.values(), path.stat().st_size)
+    except ValueError as error:
+        raise InputError(str(error)) from error
     return state
