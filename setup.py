@@ -24,11 +24,11 @@ setup(
         "albumentations>=2.0",
         "pillow>=10.1",
         "numpy>=1.26",
-        "scipy>=1.11",
+        "scipy>=1.11.1",
         "safetensors>=0.4.3",
         "tqdm>=4.66",
         # Downloads; urllib3 underneath it reads what is there, and does not wait for more.
-        "requests>=2.32",
+        "requests>=2.32.2",
         "urllib3>=2.2",
         # The report: its template, and curves whose code fits into the page.
         "jinja2>=3.1",
