@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +23,8 @@ from doggan.gan.history import read_history
 from doggan.gan.run_folder import NO_TENSORBOARD
 from doggan.gan.state import new_state
 from doggan.gan.trainer import train
-from doggan.kaggle.bundle import write_bundle
+from doggan.kaggle import bundle
+from doggan.kaggle.bundle import pack, write_bundle
 from doggan.kaggle.inside import start
 from doggan.kaggle.inside.earlier import take_up
 from doggan.kaggle.inside.inputs import Inputs
@@ -105,6 +105,11 @@ def test_the_output_holds_what_is_worth_keeping(kernel, no_judge, curves):
     assert code == 1
     assert "wrong number of images: 20 found, 10,000 expected" in log
     assert list((kernel / "scratch").iterdir()) == []
+    # Nobody can look there, and the report's commands name the output.
+    for name in ("doggan.log", "report.html", "result.json"):
+        assert str(kernel / "scratch") not in (kernel / "working" / name).read_text("utf-8")
+    named = f"doggan score {kernel / 'working'} --reference"
+    assert named in (kernel / "working" / "report.html").read_text("utf-8")
 
 
 def test_a_run_that_fails_leaves_the_zip_of_its_last_generator(kernel, no_judge, monkeypatch):
@@ -376,22 +381,21 @@ def launch(kernel, script, *, blocked=True):
 
 
 @pytest.mark.slow
-def test_the_script_alone_writes_a_valid_zip_by_its_deadline(kernel):
+def test_the_script_alone_writes_a_valid_zip_by_its_deadline(kernel, monkeypatch):
+    own = {"doggan/__init__.py": '__version__ = "out of the script"\n'}
+    monkeypatch.setattr(bundle, "pack", lambda files: pack(files | own))
     overrides = ["networks.generator_width=16", "train.images=1000000000"]
     script = built_script(
         kernel, RECIPE="demo", OVERRIDES=overrides, TIME_LIMIT="20s", SEED=3, INPUT=None
     )
-    begun = time.monotonic()
     with launch(kernel, script) as process:
+        # One that heeded no deadline would take days.
         text, _ = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0, text
-    # A loaded machine may be late; a run that heeded no deadline would take days.
-    assert time.monotonic() - begun < 20 + 120
     assert check_submission(kernel / "working" / "images.zip").valid
     assert {"checkpoint.pt", "doggan.log", "generator.pt", "report.html"} < set(output(kernel))
     # The package came out of the script, and is gone.
-    place = re.search(r"doggan \S+, from (\S+)", text).group(1)
-    assert place.startswith(str(kernel / "scratch" / "doggan-"))
+    assert "doggan out of the script\n" in text
     assert list((kernel / "scratch").iterdir()) == []
     assert "seed = 3" in text
     assert "stopped by time limit" in text

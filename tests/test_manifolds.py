@@ -45,11 +45,12 @@ def test_it_is_torch_fidelitys(scale):
         torch.from_numpy(generated), torch.from_numpy(reference)
     )
     assert min(peers) > 0
-    # Its parts are means of float32 numbers.
+    # Its parts are means of float32 numbers, of whole numbers of images.
+    images = np.array([len(generated), len(reference)])
+    counts = np.rint(peers * images)
+    assert np.allclose(peers * images, counts, rtol=0, atol=1e-3)
     found = precision_and_recall(generated, reference)
-    counts = np.array(found) * (len(generated), len(reference))
-    peer_counts = np.array(peers) * (len(generated), len(reference))
-    assert np.allclose(counts, peer_counts, rtol=0, atol=1e-3)
+    assert np.allclose(found, counts / images, rtol=0, atol=1e-9)
 
 
 def test_few_kinds_have_precision_and_no_recall_and_noise_the_reverse():

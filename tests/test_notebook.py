@@ -7,9 +7,12 @@ import os
 import pytest
 
 from conftest import TINY, import_or_skip, make_photos
+from doggan.competition import JUDGE_DATASET
 from doggan.kaggle.bundle import write_bundle
+from doggan.kaggle.inside import show
 from doggan.kaggle.notebook import SETTINGS_CELL, read_cell, write_cell
 from doggan.kaggle.settings import read_settings, write_settings
+from doggan.pipeline import NO_JUDGE
 from doggan.support.errors import InputError
 
 
@@ -66,6 +69,27 @@ def test_a_cell_is_changed_and_the_others_are_not(notebook):
 def test_what_is_no_notebook_of_ours_is_refused(text, message):
     with pytest.raises(InputError, match=f"{message}.*; run: doggan kernel build --notebook"):
         read_cell(text, SETTINGS_CELL)
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({}, "the run did not come to its end"),
+        ({"grid.png": ""}, "only images of the competition's size are"),
+        (
+            {"grid.png": "", "images.zip": "", "result.json": json.dumps({"unscored": NO_JUDGE})},
+            JUDGE_DATASET,
+        ),
+    ],
+)
+def test_where_there_is_no_score_its_place_says_why(tmp_path, monkeypatch, files, words):
+    import_or_skip("IPython", "notebook")
+    monkeypatch.setenv("DOGGAN_KAGGLE_WORKING", str(tmp_path))
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    shown = show.scorecard().data
+    assert shown.startswith("Not scored: ")
+    assert words in shown
 
 
 @pytest.mark.slow

@@ -179,7 +179,7 @@ def test_a_dry_run_sends_and_writes_nothing_and_needs_no_credentials(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--title", "Dogs"), "the title 'Dogs' has 4 characters"),
+        (("--title", "Dogs"), "the title 'Dogs' is too short"),
         (("--user", "bad name"), "'bad name' is no user name"),
         (("--user", "a/b"), "expected OWNER/SLUG"),
         (("--dataset", "weights"), "dataset_sources holds 'weights'"),

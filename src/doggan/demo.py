@@ -44,6 +44,7 @@ def _finished(folder: Path, recipe: Recipe) -> CompetitionResult | None:
         content["choice"] = content["choice"] and Choice.from_dict(content["choice"])
         content["scorecard"] = content["scorecard"] and Scorecard(**content["scorecard"])
         del content["files"]
+        content["folder"] = str(folder)
         content["submission"] = check_submission(
             folder / run_folder.ZIP, count=recipe.submission.count
         )

@@ -87,11 +87,18 @@ class CompetitionResult:
         return {what: str(path) for what, path in paths.items() if path.exists()}
 
     def as_dict(self) -> dict:
-        """For --json and for result.json."""
+        """For --json."""
         return asdict(self) | {
             "scorecard": self.scorecard and self.scorecard.as_dict(),
             "files": self.files(),
         }
+
+    def write(self) -> None:
+        """Writes result.json; it names files as they lie beside it, as a folder may be moved."""
+        check = {**self.as_dict()["submission"], "path": run_folder.ZIP}
+        files = {what: Path(path).name for what, path in self.files().items()}
+        here = {"folder": ".", "submission": check, "files": files}
+        write_json(Path(self.folder, run_folder.RESULT), self.as_dict() | here)
 
 
 def run_competition(job: Job) -> CompetitionResult:
@@ -179,7 +186,7 @@ def _run(job: Job) -> CompetitionResult:
         unscored=unscored,
         seconds=deadline.elapsed(),
     )
-    write_json(folder / run_folder.RESULT, result.as_dict())
+    result.write()
     return result
 
 

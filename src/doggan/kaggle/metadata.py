@@ -77,6 +77,8 @@ def parse_kernel(text: str) -> Kernel:
     name, version = text, None
     if found := re.fullmatch(r"([^/]*/[^/]*)/([1-9]\d{0,8})", text, re.ASCII):
         name, version = found[1], int(found[2])
+    if name.count("/") != 1:
+        raise InputError(f"'{text}' names no kernel; expected OWNER/SLUG or OWNER/SLUG/VERSION")
     problems = list(_id_problems(name))
     if problems:
         raise InputError("; ".join(problems))
@@ -194,14 +196,14 @@ def _id_problems(identity: object) -> Iterator[str]:
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug):
         yield f"'{slug}' is no slug; expected lower-case letters, digits and single hyphens"
     elif len(slug) < 5:
-        yield f"the slug '{slug}' has {len(slug)} characters; Kaggle wants 5 or more"
+        yield f"the slug '{slug}' is too short; Kaggle wants 5 characters or more"
 
 
 def _title_problems(title: object, identity: object) -> Iterator[str]:
     if not isinstance(title, str):
         yield f"the title is {title!r}; expected text"
     elif len(title) < 5:
-        yield f"the title '{title}' has {len(title)} characters; Kaggle wants 5 or more"
+        yield f"the title '{title}' is too short; Kaggle wants 5 characters or more"
     elif (slug := slugify(title)) != str(identity).rpartition("/")[2]:
         yield f"the title '{title}' becomes the slug '{slug}', and the id is {identity!r}"
 

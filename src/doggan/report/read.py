@@ -5,6 +5,7 @@ of the folder leaves a note besides. Only a folder that is no run at all is an e
 """
 
 import json
+import os
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -67,8 +68,9 @@ class RunRecord:
         self.check: SubmissionCheck | None = self._check_zip()
 
     def note(self, line: str) -> None:
-        """Keeps a line for the page, within bounds."""
+        """Keeps a line for the page, within bounds; files are named as in the folder."""
         if len(self.notes) < _MAX_NOTES:
+            line = line.replace(f"{self.folder}{os.sep}", "")
             self.notes.append(" ".join(line.split())[:_MAX_VALUE_LENGTH])
 
     def _find(self, name: str) -> Path | None:

@@ -8,6 +8,7 @@ from doggan.cli.kernel import FOLDER
 from doggan.cli.options import Outcome, Say
 from doggan.kaggle.bundle import write_bundle
 from doggan.kaggle.metadata import NOTEBOOK_NAME, SCRIPT_NAME
+from doggan.support.errors import InputError
 from doggan.support.files import format_bytes, sha256_of
 
 EXAMPLE = "doggan kernel build --out kernel/doggan_kernel.py"
@@ -22,6 +23,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace, say: Say) -> Outcome:
     out = args.out or FOLDER / (NOTEBOOK_NAME if args.notebook else SCRIPT_NAME)
+    if out.is_dir():
+        raise InputError(f"{out} is a folder; expected a file's name, such as {out / SCRIPT_NAME}")
     bundle = write_bundle(out, notebook=args.notebook)
     script_sha256 = sha256_of(out)
     flag = " --notebook" if args.notebook else ""

@@ -66,8 +66,8 @@ def _copy(folder: Path, name: str, log: Callable[[str], None]) -> None:
 
 
 def add_report(folder: Path, log: Callable[[str], None]) -> None:
-    """Writes the report of a run into its folder."""
+    """Writes the report of a run into its folder; commands on it name the output."""
     from doggan.report.page import write_report
 
-    for note in write_report([folder], folder / REPORT).notes:
+    for note in write_report([folder], folder / REPORT, named=[output_folder()]).notes:
         log(f"note: {note}")

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from doggan.gan.run_folder import NEIGHBOURS_PICTURE, RESULT, SCORECARD, ZIP
+from doggan.gan.run_folder import GRID, NEIGHBOURS_PICTURE, RESULT, SCORECARD, ZIP
 from doggan.kaggle.inside.inputs import Inputs, input_roots
 from doggan.kaggle.inside.judge import HOW_TO, choose_judge
 from doggan.kaggle.inside.output import output_folder
@@ -19,6 +19,8 @@ def scorecard() -> object:
     path = output_folder() / SCORECARD
     if path.exists():
         return _text(read_scorecard(path).summary())
+    if (output_folder() / GRID).exists() and not (output_folder() / ZIP).exists():
+        return _text("Not scored: only images of the competition's size are.")
     try:
         reason = json.loads((output_folder() / RESULT).read_bytes())["unscored"]
     except (OSError, ValueError, LookupError, TypeError):

@@ -175,7 +175,7 @@ def _train(
 
 
 def _log_versions(log: Log) -> None:
-    log(f"doggan {doggan.__version__}, from {Path(doggan.__file__).parent}")
+    log(f"doggan {doggan.__version__}")
     versions = {"Python": platform.python_version()} | dict.fromkeys(PACKAGES, "missing")
     for name in PACKAGES:
         with suppress(metadata.PackageNotFoundError):
