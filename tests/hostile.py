@@ -213,7 +213,7 @@ def jpeg_that_says(side: int) -> bytes:
     return data[:place] + struct.pack(">HH", side, side) + data[place + 4 :]
 
 
-POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(/tmp/x) (w) file closefile\n"
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(/x) (w) file closefile\n"
 PHOTOS = {
     "empty": photo(b""),
     "text": photo(b"a dog" * 100),
@@ -386,7 +386,7 @@ JPEG = encoded(picture(), "JPEG")
 NOTHING = "holds no photos"
 ARCHIVES = {
     "a path out of the folder": archive(zip_of(("../../x.jpg", JPEG)), "x.zip", 2, NOTHING),
-    "an absolute path": archive(zip_of(("/tmp/x.jpg", JPEG)), "x.zip", 0),
+    "an absolute path": archive(zip_of(("/x/x.jpg", JPEG)), "x.zip", 0),
     "a path out of the folder in a tar": archive(
         tar_of(("../../x.jpg", tarfile.REGTYPE, JPEG)), "x.tar", 2, NOTHING
     ),

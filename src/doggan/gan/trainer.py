@@ -46,6 +46,8 @@ LOG_STEPS = 10  # the host waits for the device once in so many steps
 
 
 class Task(NamedTuple):
+    """What is trained on, where to, how, and until when."""
+
     imageset: ImageSet
     folder: Path
     recipe: Recipe
@@ -71,8 +73,9 @@ def train(
     `choose_processes` says, or those that torchrun started. Where one of them is lost, one goes on
     alone from the last checkpoint. A training that diverges goes back to that, too, and on with
     lower rates, MOST_SLOWDOWNS times. `say` gets a line about either.
-    Raises NonFiniteLossError after that (the last checkpoint is kept), and InputError where another
-    process trains in `folder`, it holds a run and `resume` is not set, or none that can be resumed.
+    Raises NonFiniteLossError after that (the last checkpoint is kept), DogganError where a GPU
+    fails, and InputError where another process trains in `folder`, it holds a run and `resume` is
+    not set, or none that can be resumed.
     """
     task = Task(imageset, folder, recipe, deadline or Deadline(None))
     place = choose_device(device)
@@ -145,10 +148,8 @@ def _launch(
 
 
 def _train_launched(sent: Task, place: torch.device, resume: bool, slowdowns: int) -> None:
-    """`_train` in a new process, which was sent the set's folder, and opens it for itself.
-
-    The deadline is the same in all processes of a machine: so is its monotonic clock.
-    """
+    """`_train` in a new process, which opens the set, of which it was sent the folder, for itself;
+    the deadline is the same in all processes of a machine: so is its monotonic clock."""
     task = sent._replace(imageset=open_imageset(sent.imageset))
     with stop_request() as stop, join_processes(place) as joined:
         _train(*joined, task, stop, resume, slowdowns)
