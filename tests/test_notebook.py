@@ -122,7 +122,7 @@ def test_it_runs_and_shows_what_came_of_it(notebook, tmp_path, monkeypatch):
         output
         for cell in ran["cells"]
         for output in cell.get("outputs", ())
-        if output.get("name") == "stderr"
+        if cell["id"].startswith("shown") and output.get("name") == "stderr"
     ]
     run = next(cell for cell in ran["cells"] if cell["id"] == "run")
     said = "".join(output.get("text", "") for output in run["outputs"])
