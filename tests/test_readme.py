@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import doggan
+from conftest import MAY_BE_MISSING
 from doggan.cli.main import main
 from doggan.recipe import Recipe
 
@@ -85,6 +86,11 @@ def test_the_recipes_keys_and_defaults_are_those_of_the_code():
     assert {key: type(value) for key, value in shown.items()} == {
         key: type(value) for key, value in default.items()
     }
+
+
+@pytest.mark.parametrize("file", [".ci/run", "tools/README.md", "tests/conftest.py"])
+def test_what_a_machine_may_lack_is_the_same_everywhere(file):
+    assert f"DOGGAN_REQUIRE={','.join(MAY_BE_MISSING)}" in (ROOT / file).read_text("utf-8")
 
 
 def test_what_is_named_of_the_sources_exists():

@@ -8,8 +8,13 @@ from doggan.support.errors import InputError
 
 SETTINGS_CELL = "settings"
 _BUILD = "run: doggan kernel build --notebook"
-# Cells by what Kaggle, Jupyter and Colab each call one whose source is folded away.
-_FOLDED = {"_kg_hide-input": True, "jupyter": {"source_hidden": True}, "cellView": "form"}
+# What Kaggle, Jupyter, Colab and pages made by nbconvert each call a cell that is folded away.
+_FOLDED = {
+    "_kg_hide-input": True,
+    "jupyter": {"source_hidden": True},
+    "cellView": "form",
+    "tags": ["hide-input"],
+}
 
 _TITLE = f"""\
 # Dogs by a GAN, from photos to a scored `images.zip`

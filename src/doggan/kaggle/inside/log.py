@@ -39,7 +39,14 @@ class Log:
 
     def instead_of_stderr(self) -> redirect_stderr:
         """Within it, takes what `sys.stderr` gets: warnings, and progress bars a line a minute."""
-        return redirect_stderr(_Progress(self, self._clock))
+        return stderr_as_lines(self, self._clock)
+
+
+def stderr_as_lines(
+    say: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+) -> redirect_stderr:
+    """Within it, `say` gets what `sys.stderr` would: warnings, and bars a line a minute."""
+    return redirect_stderr(_Progress(say, clock))
 
 
 class _Progress(io.TextIOBase):

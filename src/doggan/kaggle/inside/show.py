@@ -1,11 +1,13 @@
 """What a run left in the output folder, shown inline by a notebook."""
 
+import base64
 import json
 from pathlib import Path
 
 from doggan.gan.run_folder import GRID, NEIGHBOURS_PICTURE, RESULT, SCORECARD, ZIP
 from doggan.kaggle.inside.inputs import Inputs, input_roots
 from doggan.kaggle.inside.judge import HOW_TO, choose_judge
+from doggan.kaggle.inside.log import stderr_as_lines
 from doggan.kaggle.inside.output import output_folder
 
 _PAIRS = 12
@@ -30,10 +32,15 @@ def scorecard() -> object:
 
 def picture(name: str) -> object:
     """A picture of the output."""
-    from IPython.display import Image
+    from IPython.display import HTML, Image
 
     path = output_folder() / name
-    return Image(filename=str(path)) if path.exists() else _text(f"There is no {path}.")
+    if not path.exists():
+        return _text(f"There is no {path}.")
+    if path.suffix == ".gif":  # which no page made by nbconvert shows, as Kaggle's are
+        encoded = base64.b64encode(path.read_bytes()).decode()
+        return HTML(f'<img alt="{name}" src="data:image/gif;base64,{encoded}">')
+    return Image(filename=str(path))
 
 
 def neighbours(photos: str | None) -> object:
@@ -50,13 +57,14 @@ def neighbours(photos: str | None) -> object:
     from doggan.support.device import choose_device
 
     inputs = Inputs(input_roots())
-    name, weights = choose_judge(inputs, print)
+    name, weights = choose_judge(inputs, lambda line: None)  # the run has said it
     if name == "none":
         return _text(f"No network looks for the nearest photos. {HOW_TO}")
-    judge = load_judge(name, device=choose_device("auto"), weights=weights)
-    reference = read_reference([Path(photos) if photos else inputs.find_photos()])
-    images = load_images(path)
-    found = find_neighbours(images, reference, judge)
+    with stderr_as_lines(print):
+        judge = load_judge(name, device=choose_device("auto"), weights=weights)
+        reference = read_reference([Path(photos) if photos else inputs.find_photos()])
+        images = load_images(path)
+        found = find_neighbours(images, reference, judge)
     drawn = draw_neighbours(found, images, reference.images, _PAIRS)
     save_picture(drawn, output_folder() / NEIGHBOURS_PICTURE)
     return picture(NEIGHBOURS_PICTURE)
