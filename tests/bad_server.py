@@ -100,7 +100,10 @@ def _handler(server: BadServer) -> type[BaseHTTPRequestHandler]:
 
         def _answer(self, answer: Answer):
             if answer.raw is not None:
-                self.wfile.write(answer.raw)
+                for place in range(0, len(answer.raw), 1 if answer.pause else len(answer.raw)):
+                    if server.stopped.wait(answer.pause):
+                        return
+                    self.wfile.write(answer.raw[place : None if not answer.pause else place + 1])
             elif answer.status is not None or answer.redirect is not None:
                 self.send_response(answer.status or 302)
                 if answer.redirect is not None:

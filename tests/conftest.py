@@ -1,5 +1,6 @@
 """What several tests stand on: small photos, sets and recipes that the tests make themselves."""
 
+import contextlib
 import io
 import os
 from collections.abc import Iterable
@@ -19,11 +20,13 @@ from doggan.recipe import load_recipe
 from doggan.support.device import choose_device, choose_precision
 
 # What a machine may lack; a test that needs it is skipped, or fails where DOGGAN_REQUIRE names it,
-# as in `DOGGAN_REQUIRE=chromium,peers,wheel`.
+# as in `DOGGAN_REQUIRE=chromium,peers,wheel,notebook,properties`.
 MAY_BE_MISSING = {
     "chromium": "the browser, and Playwright to drive it",
     "peers": "the packages that ours are held against",
     "wheel": "pip and setuptools",
+    "notebook": "what reads and runs a notebook",
+    "properties": "hypothesis",
 }
 REQUIRED = set(filter(None, os.environ.get("DOGGAN_REQUIRE", "").split(",")))
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -76,6 +79,11 @@ in_each_precision = pytest.mark.parametrize(
 
 
 def pytest_configure():
+    with contextlib.suppress(ImportError):
+        settings = import_module("hypothesis").settings
+        # The same examples each time, and as long as a busy machine takes for them.
+        settings.register_profile("doggan", deadline=None, derandomize=True)
+        settings.load_profile("doggan")
     if unknown := REQUIRED - MAY_BE_MISSING.keys():
         raise pytest.UsageError(
             f"DOGGAN_REQUIRE names {', '.join(sorted(unknown))}; "
@@ -91,7 +99,9 @@ def as_options(values: Iterable[str]) -> list[str]:
 def skip_without(what: str, reason: str) -> None:
     """Skips the test, or fails it where DOGGAN_REQUIRE names `what`, a key of MAY_BE_MISSING."""
     assert what in MAY_BE_MISSING
-    (pytest.fail if what in REQUIRED else pytest.skip)(reason)
+    if what in REQUIRED:
+        pytest.fail(reason)
+    pytest.skip(reason, allow_module_level=True)
 
 
 def import_or_skip(module: str, what: str) -> ModuleType:

@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+import warnings
 import zipfile
 
 import pytest
@@ -93,6 +94,67 @@ def test_oversized_and_damaged_entries_are_refused_one_by_one(tmp_path, monkeypa
         files.read("bad")
 
 
+def hostile_zip(path):
+    """Names that lead out, a name twice, a link, a locked entry, and one whose size lies."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the name that is there twice
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in ("../../up", "/absolute", "twice", "twice", "a\\b"):
+                archive.writestr(name, b"first" if name != "twice" else str(archive.namelist()))
+            link = zipfile.ZipInfo("link")
+            link.external_attr = 0o120777 << 16
+            archive.writestr(link, "/etc/passwd")
+            archive.writestr("locked", b"x")
+            archive.writestr("lies", b"x" * 50)
+    data = bytearray(path.read_bytes())
+    directory = data.index(b"PK\x01\x02")
+    for name, offset, value in ((b"locked", 8, 1), (b"lies", 24, 10)):
+        place = data.index(name, directory) - 46 + offset
+        data[place : place + 2] = value.to_bytes(2, "little")
+    path.write_bytes(data)
+    return path
+
+
+def test_no_entry_of_a_hostile_zip_leads_out_of_it(tmp_path):
+    files = open_files([hostile_zip(tmp_path / "x.zip")])
+    assert set(files.names()) >= {"/absolute", "twice", "link"}
+    assert not any(".." in name for name in files.names())
+    assert files.read("link") == b"/etc/passwd"  # a text, as any other
+    for name in ("locked", "lies"):
+        with pytest.raises(UnreadableFileError, match=r"password|CRC"):
+            files.read(name)
+
+
+def endless_tar(count):
+    """A long name for a long name for a long name ..., `count` times."""
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 2
+    return (header.tobuf(tarfile.GNU_FORMAT) + b"x".ljust(512, b"\0")) * count
+
+
+def boundless_tar():
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 2**62
+    return header.tobuf(tarfile.GNU_FORMAT) + bytes(1024)
+
+
+@pytest.mark.parametrize("name", ["x.tar", "x"])
+@pytest.mark.parametrize("data", [endless_tar(5_000), boundless_tar()], ids=["endless", "size"])
+def test_tars_whose_headers_have_no_bound_are_refused(tmp_path, name, data):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(InputError, match=r"uncompressed tar|neither a folder"):
+        open_files([tmp_path / name])
+
+
+@pytest.mark.parametrize(
+    ("make", "name"), [(make_folder, "folder"), (make_zip, "x.zip"), (make_tar, "x.tar")]
+)
+def test_more_files_than_any_set_has_are_refused(tmp_path, monkeypatch, make, name):
+    monkeypatch.setattr(archives, "MAX_FILES", 2)
+    with pytest.raises(InputError, match=f"{name} holds more than 2 files"):
+        open_files([make(tmp_path / name)])
+
+
 def test_a_file_gone_or_cut_short_is_unreadable(tmp_path):
     folder = open_files([make_folder(tmp_path / "folder")])
     (tmp_path / "folder" / "three.txt").unlink()
@@ -110,7 +172,7 @@ def test_what_is_no_source_is_said(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         open_files([tmp_path / "nowhere"])
     (tmp_path / "text.txt").write_text("hello")
-    with pytest.raises(InputError, match="neither a folder, a zip nor a tar"):
+    with pytest.raises(InputError, match="neither a folder, a zip nor an uncompressed tar"):
         open_files([tmp_path / "text.txt"])
     (tmp_path / "x.zip").write_bytes(b"PK half a zip")
     with pytest.raises(InputError, match="not a readable zip"):

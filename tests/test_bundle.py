@@ -14,13 +14,14 @@ import pytest
 import doggan
 import processes
 from doggan.competition import SIDE_PX
-from doggan.kaggle.bundle import LINE_LENGTH, fill_in, pack, write_bundle
+from doggan.kaggle.bundle import LINE_LENGTH, SUFFIXES, fill_in, pack, write_bundle
+from doggan.kaggle.settings import SETTINGS
 from doggan.recipe import load_recipe, recipe_names
 from doggan.support.errors import DogganError
 
 PACKAGE = Path(doggan.__file__).parent
 COMMITTED = Path(__file__).parents[1] / "kernel" / "doggan_kernel.py"
-MAX_BYTES = 200_000
+MAX_BYTES = 250_000
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +38,14 @@ def test_it_carries_every_source_and_recipe_unchanged(bundle):
     expected = {
         f"doggan/{path.relative_to(PACKAGE).as_posix()}": path.read_bytes()
         for path in PACKAGE.rglob("*")
-        if path.suffix in (".py", ".toml")
+        if path.suffix in SUFFIXES
     }
     assert {name: text.encode() for name, text in contents.items()} == expected
-    assert {"doggan/kaggle/inside/start.py", "doggan/recipes/dogs.toml"} <= set(contents)
+    assert {
+        "doggan/kaggle/inside/start.py",
+        "doggan/recipes/dogs.toml",
+        "doggan/report/templates/report.html",
+    } <= set(contents)
     assert bundle.files == len(expected)
 
 
@@ -53,8 +58,7 @@ def test_it_is_small_and_can_be_read(bundle):
     assert bundle.sha256 in head
     assert "@" not in head
     names = [node.targets[0].id for node in ast.parse(head).body if isinstance(node, ast.Assign)]
-    settings = ["RECIPE", "OVERRIDES", "TIME_LIMIT", "SEED", "ONLY_ZIP", "INPUT"]
-    assert names == [*settings, "CONTENTS_SHA256"]
+    assert names == [*SETTINGS, "CONTENTS_SHA256"]
 
 
 def test_its_settings_name_the_recipes_that_fit_and_values_that_they_take(bundle):
@@ -69,7 +73,7 @@ def test_its_settings_name_the_recipes_that_fit_and_values_that_they_take(bundle
 def test_the_same_sources_give_the_same_bytes_elsewhere(bundle, tmp_path):
     # A copy whose files were made in another order, at other times, with other permissions.
     for path in sorted(PACKAGE.rglob("*"), reverse=True):
-        if path.suffix in (".py", ".toml"):
+        if path.suffix in SUFFIXES:
             copy = tmp_path / "doggan" / path.relative_to(PACKAGE)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
@@ -130,6 +134,7 @@ class Settings:
     time_limit: str
     seed: int
     only_zip: bool
+    goes_on_from: str
     photos: str
 
 def run_kernel(settings):
@@ -160,7 +165,8 @@ def run_python(folder, *arguments):
 
 def test_run_again_in_one_process_it_unpacks_and_imports_again(tmp_path):
     code = "from dataclasses import make_dataclass as make\n" + (
-        "Settings = make('Settings', 'recipe overrides time_limit seed only_zip photos'.split())\n"
+        "names = 'recipe overrides time_limit seed only_zip goes_on_from photos'\n"
+        "Settings = make('Settings', names.split())\n"
         "def run_kernel(settings): from doggan import late; print(late.__file__); return 0\n"
     )
     files = {"doggan/kaggle/inside/start.py": code, "doggan/late.py": ""}

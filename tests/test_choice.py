@@ -10,11 +10,11 @@ from PIL import Image
 from torch import nn
 
 from doggan.gan.averages import estimate_batch_norm, load_averages
+from doggan.gan.checkpoint import read_checkpoint
 from doggan.gan.generator_file import load_generator
 from doggan.gan.networks import make_networks
 from doggan.gan.run_folder import CHECKPOINT
 from doggan.gan.sampler import latents, sample_seeds
-from doggan.gan.state import read_checkpoint
 from doggan.gan.trainer import train
 from doggan.pipeline import Job, run_competition
 from doggan.recipe import NetworksRecipe, Recipe, with_value
@@ -56,6 +56,7 @@ def make_plan(reference, *, seconds_an_image=0.1, mathematics_seconds=0.5):
         count=1_000,
         seconds_an_image=seconds_an_image,
         mathematics_seconds=mathematics_seconds,
+        manifolds_seconds=100.0,  # which a choice does without
     )
 
 
@@ -66,10 +67,10 @@ def recipe():
 
 @pytest.fixture
 def plan(tmp_path):
-    """Its reference are images of `network(1)`, of seeds that nobody is judged by, at 1.1."""
+    """Its reference are images of `network(1)`, of seeds that nobody is judged by, at 1.15."""
     target = network(1)
     estimate_batch_norm(target)
-    images = np.concatenate(list(sample_seeds(target, range(1000, 1600), 1.1)))
+    images = np.concatenate(list(sample_seeds(target, range(1000, 1600), 1.15)))
     return make_plan(Reference(images, "made", cache=tmp_path / "cache"))
 
 
@@ -81,22 +82,36 @@ def choose(recipe, plan, deadline=None):
 def test_the_best_average_and_truncation_are_taken(recipe, plan):
     (choice, generator), averages = choose(recipe, plan)
     assert generator is averages[1]
-    assert (choice.chosen.half_life_part, choice.chosen.truncation) == (0.2, 1.1)
+    assert (choice.chosen.half_life_part, choice.chosen.truncation) == (0.2, 1.15)
     assert len(choice.candidates) == 2 * 4
     assert (choice.candidates[0].half_life_part, choice.candidates[0].truncation) == (0.05, 1.0)
     assert choice.chosen.mifid == min(candidate.mifid for candidate in choice.candidates)
     assert choice.chosen_mifid_of_other_half < choice.own_mifid_of_other_half
     lines = choice.table().splitlines()
-    assert " ".join(lines[0].split()) == "half-life z x 0.9 z x 1 z x 1.1 z x 1.2"
+    assert " ".join(lines[0].split()) == "half-life z x 0.9 z x 1 z x 1.15 z x 1.3"
     assert [line.split()[0] for line in lines[1:3]] == ["5.0%", "20.0%"]
-    assert "taken: half-life 20.0% of the run, z x 1.1" in lines[3]
+    assert "taken: half-life 20.0% of the run, z x 1.15" in lines[3]
     assert Choice.from_dict(asdict(choice)) == choice
+
+
+def test_a_rival_that_is_better_is_taken(recipe, plan):
+    own, rivals = [network(0), network(2)], [network(3), network(1)]
+    choice, generator = choose_generator(own, recipe, plan, 400, Deadline(None), rivals)
+    assert generator is rivals[1]
+    assert choice.chosen.rival
+    assert len(choice.candidates) == 4 * 4
+    lines = choice.table().splitlines()
+    assert [line.split("   ")[0].strip() for line in lines[3:5]] == ["5.0% rival", "20.0% rival"]
+    assert "taken: half-life 20.0% of the rival's run, z x 1.15" in lines[5]
+    # What competes is judged within the same time.
+    few = images_to_judge(plan, recipe, 2, Deadline(4_000.0), print)
+    assert few == pytest.approx(images_to_judge(plan, recipe, 1, Deadline(2_000.0), print), abs=2)
 
 
 def test_one_half_of_the_reference_decides_and_the_other_reports(recipe, plan):
     (choice, generator), _ = choose(recipe, plan)
     features = plan.reference.features(plan.judge)
-    images = np.concatenate(list(sample_seeds(generator, range(400), 1.1)))
+    images = np.concatenate(list(sample_seeds(generator, range(400), 1.15)))
     found = extract_features(images, plan.judge)
     eps = plan.judge.eps
     assert choice.chosen.mifid == score_features(found, features[::2], eps).mifid
@@ -115,23 +130,23 @@ def test_as_many_images_are_judged_as_their_share_of_the_time_allows(recipe):
     said = []
     reference = Reference(np.zeros((4, 8, 8, 3), np.uint8), "made")
     plan = make_plan(reference, seconds_an_image=0.01, mathematics_seconds=0.5)
-    assert images_to_judge(plan, recipe, Deadline(None), said.append) == MOST_IMAGES
+    assert images_to_judge(plan, recipe, 1, Deadline(None), said.append) == MOST_IMAGES
     few = with_value(recipe, "submission.count", 20)
-    assert images_to_judge(plan, few, Deadline(None), said.append) == 20
+    assert images_to_judge(plan, few, 1, Deadline(None), said.append) == 20
     limit = 8 * (0.5 + 0.01 * 800) / TIME_SHARE  # for 800 images of each of 8 candidates
-    images = images_to_judge(plan, recipe, Deadline(limit), said.append)
+    images = images_to_judge(plan, recipe, 1, Deadline(limit), said.append)
     assert images == pytest.approx(800, abs=2)
-    assert seconds_to_choose(plan, recipe, images) <= TIME_SHARE * limit
+    assert seconds_to_choose(plan, recipe, 1, images) <= TIME_SHARE * limit
     assert not said
     short = 8 * (0.5 + 0.01 * (FEWEST_IMAGES - 10)) / TIME_SHARE
-    assert images_to_judge(plan, recipe, Deadline(short), said.append) == 0
-    assert images_to_judge(plan, recipe, Deadline(1.0), said.append) == 0
+    assert images_to_judge(plan, recipe, 1, Deadline(short), said.append) == 0
+    assert images_to_judge(plan, recipe, 1, Deadline(1.0), said.append) == 0
     assert len(said) == 2
     assert "too short" in said[0]
 
 
 def test_truncations_stay_in_range():
-    assert truncations(Recipe()) == [1.0, 0.9, 1.1, 1.2]
+    assert truncations(Recipe()) == [1.0, 0.9, 1.15, 1.3]
     assert truncations(with_value(Recipe(), "submission.truncation", 1.9)) == [1.9, 1.71]
     assert truncations(with_value(Recipe(), "submission.truncation", 0.0)) == [0.0]
 

@@ -342,6 +342,8 @@ def load_tiny(name, overrides):
         (("compare", "nowhere"), "nowhere does not exist"),
         (("compare", "."), "holds no scorecard.json"),
         (("run", "nowhere", "--out", "run"), "nowhere does not exist"),
+        (("kernel", "build", "--out", "."), "is a folder; expected a file's name"),
+        (("kernel", "status", "dogs"), "expected OWNER/SLUG or OWNER/SLUG/VERSION"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_exit_code_2(

@@ -157,6 +157,21 @@ def test_the_table_is_aligned_and_names_what_is_within_noise():
     assert lines[6:] == ["within noise, not ranked apart: b, c"]
 
 
+def test_precision_and_recall_have_columns_and_a_word_where_they_are_known():
+    known = entry("a", 1, 2, manifold_precision=0.71, manifold_recall=0.234)
+    table = compare([known, entry("b", 3, 4)])[0].table()
+    header, one, other = table.splitlines()[1:4]
+    assert header.split()[-2:] == ["precision", "recall"]
+    assert one.split()[-2:] == ["0.710", "0.234"]
+    assert other.split()[-1] == "0.2000"
+    assert "low precision: many images look like no dog; low recall: many dogs are" in table
+    assert "precision" not in compare([entry("b", 3, 4)])[0].table().splitlines()[1]
+    words = known.scorecard.summary()
+    assert "precision 0.7100 of the generated images look like real ones" in words
+    assert "recall    0.2340 of the real images look like generated ones" in words
+    assert known.scorecard.as_dict()["manifold_recall"] == 0.234
+
+
 def test_what_kaggle_would_not_score_so_is_said():
     lite = entry("a", 1, 2, comparable_with_kaggle=False)
     said = "not comparable with Kaggle's board"

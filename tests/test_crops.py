@@ -1,10 +1,12 @@
 """Photos of every kind come out upright and RGB; policies cut where they say."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from conftest import encode
 from doggan.data import photos
@@ -127,6 +129,53 @@ def test_boxes_follow_a_photo_that_was_resized_but_not_one_that_was_squashed():
 def test_what_is_no_photo_is_said(data):
     with pytest.raises(UnreadableFileError):
         decode_photo(data)
+
+
+def png_of(width, height):
+    """A PNG that says it is so large, and holds nothing."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
+
+
+@pytest.mark.parametrize("size", [(20_000, 20_000), (2**31 - 1, 1), (1, 10**8 + 1), (0, 5), (9, 9)])
+def test_a_photo_that_is_smaller_than_it_says_is_no_photo(size):
+    with pytest.raises(UnreadableFileError):
+        decode_photo(png_of(*size))
+
+
+def exif_of(kind, value):
+    """EXIF that says one thing, an orientation: of `kind` 2 as text, of 3 as a number."""
+    entry = struct.pack("<HHI", ExifTags.Base.Orientation, kind, 1) + value.ljust(4, b"\0")
+    return b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + entry + bytes(4)
+
+
+@pytest.mark.parametrize(("kind", "value"), [(3, b"\0"), (3, b"\x09"), (3, b"\xff\xff"), (2, b"6")])
+def test_an_orientation_that_is_none_turns_nothing(kind, value):
+    def encoded(kind, value):
+        return encode(picture(), "JPEG", quality=95, exif=exif_of(kind, value))
+
+    assert decode_photo(encoded(3, b"\x06"))[1] == 6
+    photo, found = decode_photo(encoded(kind, value))
+    assert (photo.size, found) == (SIZE, 1)
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff", b"\0" * 70])
+def test_a_photo_outlives_its_exif(exif):
+    photo, found = decode_photo(encode(picture(), "JPEG", quality=95, exif=exif))
+    assert (photo.size, found) == (SIZE, 1)
+
+
+def test_odd_photos_are_photos():
+    frames = [picture(), Image.new("RGB", SIZE)]
+    moving = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert difference(decode_photo(moving)[0], picture()) < 3  # its first frame
+    assert decode_photo(encode(Image.new("L", (1, 1), 7), "PNG"))[0].getpixel((0, 0)) == (7, 7, 7)
+    long = Image.new("RGB", (20_000, 1), "brown")
+    assert decode_photo(encode(long, "PNG"))[0].size == (20_000, 1)
 
 
 def test_a_photo_of_too_many_pixels_is_not_decoded(monkeypatch):

@@ -1,27 +1,32 @@
 """Training on several processes: the same course as on one, one end for all, nothing lost."""
 
 import multiprocessing
+import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from doggan.gan import distributed as distributed_module
+from doggan.gan import progress, trainer
 from doggan.gan import state as state_module
-from doggan.gan import trainer
-from doggan.gan.distributed import REASONS, Processes, check_batch
+from doggan.gan.distributed import REASONS, Processes, check_batch, choose_processes, launch
 from doggan.gan.history import read_history
 from doggan.gan.networks import make_networks
-from doggan.gan.state import load_checkpoint, new_state
 from doggan.gan.trainer import train
-from doggan.recipe import with_value
+from doggan.recipe import TrainRecipe, with_value
 from doggan.support.deadline import Deadline
-from doggan.support.errors import DogganError, InputError
+from doggan.support.errors import DogganError, InputError, NonFiniteLossError
 from processes import PATIENCE_SECONDS, none_left, started, wait_until
 
 CPU = torch.device("cpu")
@@ -127,31 +132,166 @@ def test_with_batch_norm_the_loss_curves_agree_within_a_tenth(tiny_set, tiny_rec
 
 
 @pytest.mark.slow
-def test_a_killed_process_ends_the_run_and_the_last_checkpoint_stays(
+def test_where_a_process_is_killed_one_goes_on_alone_from_the_last_checkpoint(
     tiny_set, tiny_recipe, tmp_path
 ):
     recipe = with_value(tiny_recipe, "train.images", 10**9)
-    folder = tmp_path / "run"
-
-    over = threading.Event()
+    folder, said, over, killed_at = tmp_path / "run", [], threading.Event(), []
 
     def kill_one():
         while len(read_history(folder)) < 2:  # a row is there before its checkpoint
             if over.wait(0.1):
                 return
         multiprocessing.active_children()[-1].kill()
+        killed_at.append(read_history(folder)[-1]["images"])
 
     killer = threading.Thread(target=kill_one)
     killer.start()
     try:
-        with pytest.raises(DogganError, match=r"of 2 ended .*SIGKILL.*--resume goes on from it"):
-            train(tiny_set, folder, recipe, processes=2, deadline=Deadline(PATIENCE_SECONDS))
+        # The launcher takes seconds to end the other one.
+        result = train(
+            tiny_set, folder, recipe, processes=2, deadline=Deadline(30.0), say=said.append
+        )
     finally:
         over.set()
         killer.join()
-    state = new_state(tiny_set, recipe, CPU, "fp32")
-    load_checkpoint(folder, state, recipe, tiny_set.sha256)
-    assert state.images_seen >= 32
+    (line,) = said
+    assert re.search(r"process \d of 2 ended .*SIGKILL.*one goes on alone", line)
+    assert result.stopped_by == "time limit"
+    assert result.images > killed_at[0]
+    rows = [row["images"] for row in read_history(folder)]
+    assert rows == sorted(set(rows))  # what was beyond the checkpoint is forgotten
+
+
+def die_at_the_start(*arguments):
+    if os.environ["RANK"] == "1":
+        os._exit(3)
+    time.sleep(600)
+
+
+def test_where_the_second_process_dies_at_the_start_one_trains(
+    tiny_set, tiny_recipe, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(trainer, "_train_launched", die_at_the_start)
+    said = []
+    result = train(tiny_set, tmp_path / "run", tiny_recipe, processes=2, say=said.append)
+    assert (result.images, result.stopped_by) == (64, "images")
+    assert "training process 1 of 2 ended" in said[0]
+    train(tiny_set, tmp_path / "alone", tiny_recipe)
+    one, other = weights(tmp_path / "run"), weights(tmp_path / "alone")
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+class Stalling:
+    """A set's folder. Of the processes that it is sent to the second one falls silent."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return _arrive_and_stall, (self.folder,)
+
+
+def _arrive_and_stall(folder):
+    distributed_module.STALLED = timedelta(seconds=15)  # to meet each other in, too
+    if os.environ["RANK"] == "1":
+
+        def stall(*arguments):
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            time.sleep(600)
+
+        Processes.agree = stall
+    return folder
+
+
+@pytest.mark.slow
+def test_where_a_process_falls_silent_one_goes_on_alone(tiny_set, tiny_recipe, tmp_path):
+    assert timedelta(minutes=5) == distributed_module.STALLED
+    sent, said = replace(tiny_set, folder=Stalling(tiny_set.folder)), []
+    result = train(sent, tmp_path / "run", tiny_recipe, processes=2, say=said.append)
+    assert (result.images, result.stopped_by) == (64, "images")
+    assert "training process 0 of 2 ended" in said[0]
+
+
+def meet_no_gpu(*arguments):
+    raise RuntimeError("NCCL error: unhandled system error")
+
+
+def test_where_the_processes_cannot_meet_one_trains(tiny_set, tiny_recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "_train_launched", meet_no_gpu)
+    said = []
+    result = train(tiny_set, tmp_path / "run", tiny_recipe, processes=2, say=said.append)
+    assert (result.images, result.stopped_by) == (64, "images")
+    assert "NCCL error" in said[0]
+
+
+def test_two_processes_that_had_shown_all_before_say_so(tiny_set, tiny_recipe, tmp_path):
+    train(tiny_set, tmp_path / "run", tiny_recipe)
+    again = train(tiny_set, tmp_path / "run", tiny_recipe, processes=2, resume=True)
+    assert (again.images, again.stopped_by) == (64, "images")
+
+
+def fail_as_a_training(*arguments):
+    raise NonFiniteLossError("the loss became nan")
+
+
+def test_the_trainings_own_failure_is_none_of_a_process(
+    tiny_set, tiny_recipe, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(trainer, "_train_launched", fail_as_a_training)
+    with pytest.raises(DogganError, match=r"^the loss became nan$"):
+        train(tiny_set, tmp_path / "run", tiny_recipe, processes=2)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "asked", "gpus", "count", "why"),
+    [
+        (128, 0, 2, 2, "2 GPUs train, each on 64 images of a batch"),
+        (64, 0, 2, 1, "one of 2 GPUs trains: each would see 32 images"),
+        (129, 0, 2, 1, "one of 2 GPUs trains: they cannot share 129 images evenly"),
+        (64, 2, 2, 2, "2 processes train, as train.processes says"),
+        (128, 1, 2, 1, ""),
+        (128, 0, 1, 1, ""),
+        (8, 0, 0, 1, ""),
+    ],
+)
+def test_a_second_gpu_trains_where_its_share_of_a_batch_pays(batch_size, asked, gpus, count, why):
+    options = TrainRecipe(batch_size=batch_size, processes=asked)
+    found, words = choose_processes(options, gpus)
+    assert found == count
+    assert words.startswith(why)
+    assert bool(words) == bool(why)
+
+
+def test_what_others_train_is_told_where_their_standard_error_is_not_heard(
+    tmp_path, monkeypatch, capsys
+):
+    row = {"images": 32, "images_per_second": 8.0, "loss_d": 1.0, "loss_g": 2.0}
+    row |= {"accuracy_real": 0.5, "accuracy_fake": 0.5}
+    monkeypatch.setattr(progress, "read_history", lambda folder: [row])
+    with progress.progress_told(tmp_path, seconds=0.01):
+        time.sleep(0.5)
+    assert capsys.readouterr().err.count("train:") == 1  # the same row once
+    monkeypatch.setattr(sys, "stderr", sys.__stderr__)
+    before = threading.active_count()
+    with progress.progress_told(tmp_path, seconds=0.01):
+        assert threading.active_count() == before
+
+
+def say_hello(folder):
+    (folder / f"rank-{os.environ['RANK']}").write_text(os.environ["MASTER_ADDR"])
+
+
+def test_processes_start_where_no_name_can_be_looked_up_and_give_the_signals_back(
+    tmp_path, monkeypatch
+):
+    for name in ("getfqdn", "gethostname"):
+        monkeypatch.setattr(socket, name, lambda *arguments: "no-such-host.invalid")
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+    before = [signal.getsignal(number) for number in numbers]
+    assert launch(2, say_hello, tmp_path) == ""
+    assert [signal.getsignal(number) for number in numbers] == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["rank-0", "rank-1"]
 
 
 @pytest.mark.slow
@@ -214,6 +354,33 @@ def test_a_batch_that_cannot_be_shared_out_is_refused_before_anything_is_started
         train(tiny_set, tmp_path / "run", recipe, processes=2)
     assert not (tmp_path / "run").exists()
     check_batch(4, 2)
+
+
+def wait_for_ever(*arguments):
+    time.sleep(600)
+
+
+def test_a_signal_before_the_first_step_is_a_clean_stop(
+    tiny_set, tiny_recipe, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(trainer, "_train_launched", wait_for_ever)
+    over = threading.Event()
+
+    def stop_both():
+        # The launcher has its handlers by then.
+        while len(multiprocessing.active_children()) < 2 and not over.wait(0.1):
+            pass
+        if not over.is_set():
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=stop_both)
+    thread.start()
+    try:
+        result = train(tiny_set, tmp_path / "run", tiny_recipe, processes=2)
+    finally:
+        over.set()
+        thread.join()
+    assert (result.images, result.stopped_by) == (0, "SIGTERM")
 
 
 def test_the_deadline_ends_two_processes_together(tiny_set, tiny_recipe, tmp_path):

@@ -54,7 +54,9 @@ def test_an_overflow_in_fp16_is_skipped_counted_and_kept(tiny_set, tiny_recipe, 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="PyTorch finds fewer than two GPUs here")
 def test_all_gpus_share_out_the_batch(tiny_set, tiny_recipe, tmp_path):
-    recipe = with_value(tiny_recipe, "train.batch_size", 4 * torch.cuda.device_count())
+    count = torch.cuda.device_count()
+    recipe = with_value(tiny_recipe, "train.batch_size", 4 * count)
+    recipe = with_value(recipe, "train.processes", count)
     result = train(tiny_set, tmp_path / "run", recipe)
     assert result.stopped_by == "images"
     assert result.images >= recipe.train.images

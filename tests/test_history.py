@@ -1,14 +1,17 @@
 """The history: what is kept on resume, what TensorBoard reads, curves, and following a run."""
 
 import json
+import os
 import sys
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from conftest import write
 from doggan.cli.main import main
 from doggan.gan import history as history_module
 from doggan.gan.history import (
@@ -19,10 +22,11 @@ from doggan.gan.history import (
     read_history,
     save_curves,
 )
-from doggan.gan.run_folder import STATS
+from doggan.gan.run_folder import NO_TENSORBOARD, STATS
 from doggan.gan.trainer import train
 from doggan.recipe import with_value
 from doggan.support.errors import InputError
+from processes import run
 
 GRID = np.zeros((4, 6, 3), np.uint8)
 
@@ -30,6 +34,7 @@ GRID = np.zeros((4, 6, 3), np.uint8)
 def make_row(images, **values):
     return {
         "images": images,
+        "seconds": 1.0,
         "loss_d": 1.0,
         "loss_g": 2.0,
         "grad_norm_d": 0.5,
@@ -88,6 +93,36 @@ def test_tensorboard_forgets_what_was_beyond_the_checkpoint(tmp_path):
     resumed.close()
     scalars = read_events(tmp_path).Scalars("loss_d")
     assert [(item.step, item.value) for item in scalars] == [(10, 1.0), (20, 1.0), (30, 2.0)]
+
+
+def test_tensorflow_is_left_alone_where_it_is_installed(tmp_path):
+    package = tmp_path / "stubs" / "tensorflow" / "__init__.py"
+    write(package, b"raise AttributeError('built for another NumPy')")
+    code = (
+        "import numpy, sys; from pathlib import Path; from doggan.gan.history import History; "
+        "history = History(Path(sys.argv[1])); "
+        "history.append({'images': 32, 'loss_d': 1.0}, numpy.zeros((8, 8, 3), numpy.uint8)); "
+        "history.close()"
+    )
+    variables = os.environ | {"PYTHONPATH": str(tmp_path / "stubs")}
+    ran = run([sys.executable, "-c", code, tmp_path], env=variables)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_a_tensorboard_that_fails_is_a_warning(tmp_path, monkeypatch):
+    broken = SimpleNamespace(SummaryWriter=lambda *arguments, **options: 1 / 0)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", broken)
+    with pytest.warns(UserWarning, match="no events for TensorBoard are written: ZeroDivision"):
+        history = History(tmp_path)
+    history.append({"images": 32, "seconds": 1.0}, GRID)
+    assert read_history(tmp_path) == [{"images": 32, "seconds": 1.0}]
+
+
+def test_where_nobody_would_see_events_there_are_none(tmp_path, monkeypatch):
+    monkeypatch.setenv(NO_TENSORBOARD, "1")
+    History(tmp_path).append({"images": 32}, GRID)
+    assert not (tmp_path / "tensorboard").exists()
 
 
 def test_without_tensorboard_training_works_and_keeps_its_history(

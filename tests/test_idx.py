@@ -117,8 +117,8 @@ def header(*numbers, kind=8):
     ("data", "message"),
     [
         (b"", "it begins with "),
-        (header(2, 2), "it begins with 00000802; expected 00000803"),
-        (header(2, 2, 2, kind=13), "it begins with 00000d03"),
+        (header(2, 2), "it begins with '00000802'; expected '00000803'"),
+        (header(2, 2, 2, kind=13), "it begins with '00000d03'"),
         (header(2, 28, 28)[:9], "it ends within its header"),
         (header(2, 2, 2) + bytes(7), "announces 8 bytes, and only 7 follow"),
         (header(2, 2, 2) + bytes(9), "announces 8 bytes, and more follow"),

@@ -1,6 +1,6 @@
 """Photos and weights are found wherever Kaggle ever put them; nothing else is taken for them."""
 
-import hashlib
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from conftest import make_photos
-from doggan.kaggle.inside.inputs import find_file, find_photos, input_roots
+from doggan.data.archives import open_files
+from doggan.kaggle.inside.inputs import Inputs, input_roots
 from doggan.support.errors import InputError
+from doggan.support.files import is_file_of
 
 
 def kaggle(folder):
@@ -56,7 +58,7 @@ def zipped(folder):
 )
 def test_photos_are_found_in_every_layout_and_place(layout, place, tmp_path):
     folder = layout(tmp_path / "input" / place)
-    assert find_photos([tmp_path / "input"]) == folder.resolve()
+    assert Inputs([tmp_path / "input"]).find_photos() == folder.resolve()
 
 
 def test_other_attachments_are_not_taken_for_the_photos(tmp_path):
@@ -72,14 +74,14 @@ def test_other_attachments_are_not_taken_for_the_photos(tmp_path):
     with zipfile.ZipFile(root / "alien" / "code.zip", "w") as archive:
         archive.writestr("code.py", "")
     (root / "alien" / "torn.zip").write_bytes(b"PK")
-    assert find_photos([root]) == folder.resolve()
+    assert Inputs([root]).find_photos() == folder.resolve()
 
 
 def test_two_roots_that_are_one_count_once(tmp_path):
     folder = kaggle(tmp_path / "input" / "dogs")
     (tmp_path / "link").symlink_to(tmp_path / "input")
     (tmp_path / "input" / "again").symlink_to(folder)
-    assert find_photos([tmp_path / "link", tmp_path / "input"]) == folder.resolve()
+    assert Inputs([tmp_path / "link", tmp_path / "input"]).find_photos() == folder.resolve()
 
 
 def test_photos_and_annotations_may_be_links_but_are_not_joined_above_the_roots(tmp_path):
@@ -87,11 +89,11 @@ def test_photos_and_annotations_may_be_links_but_are_not_joined_above_the_roots(
     (tmp_path / "input").mkdir()
     (tmp_path / "input" / "annotation").symlink_to(folder / "annotation")
     with pytest.raises(InputError, match="no photos with annotations"):
-        find_photos([tmp_path / "input"])
+        Inputs([tmp_path / "input"]).find_photos()
     (tmp_path / "input" / "all-dogs").symlink_to(folder / "all-dogs")
-    assert find_photos([tmp_path / "input"]) == folder.resolve()
+    assert Inputs([tmp_path / "input"]).find_photos() == folder.resolve()
     with pytest.raises(InputError, match="no photos with annotations"):
-        find_photos([folder / "all-dogs", folder / "annotation"])
+        Inputs([folder / "all-dogs", folder / "annotation"]).find_photos()
 
 
 def test_none_says_what_was_searched_and_found(tmp_path):
@@ -99,12 +101,12 @@ def test_none_says_what_was_searched_and_found(tmp_path):
     shutil.rmtree(cats / "Annotation")
     roots = [tmp_path / "input", tmp_path / "elsewhere"]
     with pytest.raises(InputError) as error:
-        find_photos(roots)
+        Inputs(roots).find_photos()
     message = str(error.value)
     for part in (*map(str, roots), "(not there)", "cats/Images", ": 1 files", "Add Input"):
         assert part in message
     with pytest.raises(InputError, match="Found: nothing"):
-        find_photos([tmp_path / "elsewhere"])
+        Inputs([tmp_path / "elsewhere"]).find_photos()
 
 
 def test_many_folders_are_not_all_listed(tmp_path):
@@ -113,27 +115,74 @@ def test_many_folders_are_not_all_listed(tmp_path):
         folder.mkdir()
         (folder / "x.csv").write_text("")
     with pytest.raises(InputError, match=r"11: 1 files\n  and 28 more folders"):
-        find_photos([tmp_path])
+        Inputs([tmp_path]).find_photos()
 
 
 def test_two_are_both_named(tmp_path):
     folders = [kaggle(tmp_path / "input" / name) for name in ("a", "b")]
     with pytest.raises(InputError, match="lie in 2 folders") as error:
-        find_photos([tmp_path / "input"])
+        Inputs([tmp_path / "input"]).find_photos()
     assert all(str(folder.resolve()) in str(error.value) for folder in folders)
     assert "Set INPUT" in str(error.value)
 
 
-def test_a_file_is_found_by_its_content_under_any_name(tmp_path):
-    content = b"weights" * 100
-    wanted = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    assert find_file([tmp_path], **wanted) is None
+def test_a_file_is_found_under_any_name_among_few_others(tmp_path):
+    def wanted(path):
+        return path.is_file() and path.read_bytes() == b"weights"
+
+    assert Inputs([tmp_path]).find_file(wanted) is None
     place = tmp_path / "models" / "me" / "inception" / "pytorch" / "default" / "1" / "model.bin"
     place.parent.mkdir(parents=True)
-    place.write_bytes(content)
-    (tmp_path / "same-length").write_bytes(b"x" * len(content))
+    place.write_bytes(b"weights")
+    (tmp_path / "other").write_bytes(b"x")
     (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
-    assert find_file([tmp_path], **wanted) == place.resolve()
+    assert Inputs([tmp_path]).find_file(wanted) == place.resolve()
+
+
+def test_one_checkpoint_is_found_and_two_or_none_are_named(tmp_path):
+    found = tmp_path / "doggan-dcgan" / "checkpoint.pt"
+    with pytest.raises(InputError, match=r"names me/dogs, and no checkpoint\.pt is attached"):
+        Inputs([tmp_path]).find_checkpoint("me/dogs")
+    found.parent.mkdir()
+    found.touch()
+    assert Inputs([tmp_path]).find_checkpoint("me/dogs") == found.resolve()
+    (tmp_path / "checkpoint.pt").touch()
+    with pytest.raises(InputError, match=r"2 checkpoint\.pt are attached.\n  .*\n  .*"):
+        Inputs([tmp_path]).find_checkpoint("me/dogs")
+
+
+def test_files_are_not_looked_at_one_by_one(tmp_path, monkeypatch):
+    """On Kaggle's mount each look takes long, and there are 41,000 files."""
+    folder, breeds, photos = tmp_path / "input" / "dogs", 20, 70
+    for outer, suffix in (("images/Images", ".jpg"), ("annotations/Annotation", "")):
+        for breed in range(breeds):
+            place = folder / outer / f"n{breed}-x"
+            place.mkdir(parents=True)
+            for number in range(photos):
+                (place / f"n{breed}_{number}{suffix}").touch()
+    (folder / "other").mkdir()
+    for number in range(700):
+        (folder / "other" / f"{number}.csv").touch()
+    looks = []
+
+    def counted(look):
+        def count(*arguments, **options):
+            looks.append(arguments)
+            return look(*arguments, **options)
+
+        return count
+
+    for name in ("stat", "lstat"):
+        monkeypatch.setattr(os, name, counted(getattr(os, name)))
+    inputs = Inputs([tmp_path / "input"])
+    found = inputs.find_photos()
+    assert inputs.find_file(is_weights) is None
+    assert len(open_files([found]).names()) == 2 * breeds * photos + 700
+    assert 0 < len(looks) < 200
+
+
+def is_weights(path):
+    return is_file_of(path, 7, "0")
 
 
 def test_the_roots_are_kaggles_unless_one_is_chosen(monkeypatch):

@@ -27,6 +27,15 @@ def test_lines_go_to_the_console_and_the_file_with_the_time(tmp_path, capsys):
     assert capsys.readouterr().out == text
 
 
+def test_what_lies_beside_the_log_is_named_without_its_folder(tmp_path, capsys):
+    log = Log(tmp_path / "log", Clock())
+    log(f"{tmp_path}/run/images.zip: valid\n{tmp_path} and {tmp_path}x/y")
+    log.close()
+    assert capsys.readouterr().out == (
+        f"    0s  run/images.zip: valid\n        {tmp_path} and {tmp_path}x/y\n"
+    )
+
+
 def test_a_bar_becomes_a_line_a_minute_and_its_end(tmp_path):
     clock = Clock()
     log = Log(tmp_path / "log", clock)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from doggan.competition import JUDGE_DATASET
 from doggan.kaggle import metadata as module
 from doggan.kaggle.metadata import (
     DEFAULTS,
@@ -41,7 +42,7 @@ def test_what_is_filled_in(folder):
         **DEFAULTS,
         "id": "someone/dogs-my-dogs",
         "title": "Dogs, my dogs!",
-        "dataset_sources": ["a/weights"],
+        "dataset_sources": ["a/weights", JUDGE_DATASET],
     }
     assert find_problems(filled, folder) == []
     expected = {
@@ -90,8 +91,8 @@ def test_a_file_that_leaves_things_out_gets_the_safe_defaults(folder):
         ({"id": "some one/doggan-dcgan"}, "'some one' is no user name"),
         ({"id": "../doggan-dcgan"}, "'..' is no user name"),
         ({"id": "someone/Doggan-DCGAN"}, "'Doggan-DCGAN' is no slug"),
-        ({"id": "someone/dogs", "title": "Dogs!"}, "the slug 'dogs' has 4 characters"),
-        ({"title": "Dogs"}, "the title 'Dogs' has 4 characters; Kaggle wants 5 or more"),
+        ({"id": "someone/dogs", "title": "Dogs!"}, "the slug 'dogs' is too short"),
+        ({"title": "Dogs"}, "the title 'Dogs' is too short; Kaggle wants 5 characters or more"),
         ({"title": "Other dogs"}, "becomes the slug 'other-dogs'"),
         ({"title": None}, "the title is None"),
         ({"code_file": "../doggan_kernel.py"}, "expected the name of a script beside"),
@@ -99,6 +100,11 @@ def test_a_file_that_leaves_things_out_gets_the_safe_defaults(folder):
         ({"code_file": "empty.py"}, "empty.py is empty"),
         ({"language": "r"}, "language is 'r'; expected 'python'"),
         ({"kernel_type": "notebook"}, "kernel_type is 'notebook'; expected 'script'"),
+        ({"code_file": "dogs.ipynb"}, "dogs.ipynb does not exist; run: doggan kernel build --note"),
+        (
+            {"code_file": "dogs.ipynb"},
+            "kernel_type is 'script'; expected 'notebook' for dogs",
+        ),
         ({"is_private": "yes"}, "is_private is 'yes'; expected true or false"),
         ({"enable_gpu": None}, "enable_gpu is None; expected true or false"),
         ({"enable_tpu": True}, "a session has one of them"),
@@ -111,7 +117,11 @@ def test_a_file_that_leaves_things_out_gets_the_safe_defaults(folder):
         ({"kernel_sources": ["a/b"]}, "kernel_sources holds 'a/b'; expected OWNER/SLUG"),
         ({"model_sources": ["a/b/c"]}, "expected OWNER/MODEL/FRAMEWORK/VARIATION/VERSION"),
         ({"machine_shape": "two T4"}, "expected a name such as NvidiaTeslaT4"),
-        ({"machine_shape": "NvidiaTeslaP100"}, "which Kaggle has retired"),
+        ({"machine_shape": "NvidiaTeslaP100"}, "which Kaggle has retired; use NvidiaTeslaT4"),
+        ({"machine_shape": "nvidiateslap100"}, "which Kaggle has retired; use NvidiaTeslaT4"),
+        ({"machine_shape": "TPUv38"}, "which Kaggle has retired; use TpuV5E8"),
+        ({"machine_shape": "NvidiaTeslaT5"}, "unknown to Kaggle; use one of NvidiaTeslaT4, "),
+        ({"machine_shape": "TpuV6E8"}, "machine_shape is TpuV6E8 and enable_tpu is false"),
         ({"docker_image_pinning_type": "newest"}, "expected 'original' or 'latest'"),
         ({"enable_interent": False}, "'enable_interent' is no key of Kaggle's"),
     ],
@@ -124,9 +134,31 @@ def test_every_rule_has_its_own_message(folder, change, message):
         require_valid(metadata, folder)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"machine_shape": "nvidiaL4"},
+        {"machine_shape": ""},
+        {"machine_shape": "TpuV5E8", "enable_tpu": True, "enable_gpu": False},
+        {"docker_image": "gcr.io/kaggle-gpu-images/python@sha256:0"},  # as pulled metadata has
+    ],
+)
+def test_what_kaggle_takes_is_no_problem(folder, change):
+    assert find_problems({**DEFAULTS, "id": "someone/doggan-dcgan", **change}, folder) == []
+
+
+def test_a_kernel_that_goes_on_has_its_own_output():
+    metadata = {**DEFAULTS, "kernel_sources": ["someone/other"]}
+    filled = fill_metadata(metadata, user="someone", goes_on=True)
+    assert filled["kernel_sources"] == ["someone/other", "someone/doggan-dcgan"]
+    assert fill_metadata(filled, goes_on=True) == filled
+    assert fill_metadata(filled)["kernel_sources"] == ["someone/other"]
+    assert fill_metadata(filled, judge=False)["dataset_sources"] == []
+
+
 def test_all_broken_rules_are_named_at_once(folder):
     metadata = {**DEFAULTS, "title": "Dogs", "enable_internet": True}
-    with pytest.raises(InputError, match=r"--user NAME.*4 characters.*enable_internet is true"):
+    with pytest.raises(InputError, match=r"--user NAME.*5 characters.*enable_internet is true"):
         require_valid(metadata, folder)
 
 
@@ -176,8 +208,14 @@ def test_a_kernels_name():
     assert kernel == Kernel(owner="someone", slug="doggan-dcgan")
     assert str(kernel) == "someone/doggan-dcgan"
     assert kernel.page == "https://www.kaggle.com/code/someone/doggan-dcgan"
-    for wrong in ("doggan", "a/b/c", "someone/dogs", "someone/../x", "/doggan-dcgan", "a b/doggan"):
-        with pytest.raises(
-            InputError, match=r"the kernel is called|is no (user name|slug)|the slug"
-        ):
+    for wrong in (
+        "doggan",
+        "a/b/c",
+        "someone/dogs",
+        "someone/../x",
+        "someone/doggan-dcgan/0",
+        "/doggan-dcgan",
+        "a b/doggan",
+    ):
+        with pytest.raises(InputError, match=r"names no kernel|is no (user name|slug)|the slug"):
             parse_kernel(wrong)

@@ -4,12 +4,17 @@ import json
 import os
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import torch
 
 from conftest import LOUD, TINY, make_photos
 from doggan import pipeline
 from doggan.demo import run_demo
+from doggan.gan import rival
+from doggan.gan.generator_file import load_generator
+from doggan.gan.history import read_history
 from doggan.gan.recorder import Recorder
 from doggan.pipeline import Job, run_competition
 from doggan.recipe import load_recipe, with_value
@@ -18,6 +23,7 @@ from doggan.scoring.features import DeadlineExpiredError
 from doggan.submission import check_submission
 from doggan.support.deadline import Deadline
 from doggan.support.errors import InputError
+from processes import none_left
 
 JUDGE = "efficientnet-lite0"
 ENDLESS = load_recipe("dogs", [*TINY, LOUD, "train.images=1000000000"])
@@ -53,7 +59,14 @@ def test_photos_become_a_scored_zip(photos, tmp_path, tiny_recipe, curves):
     assert (scorecard["generated_images"], scorecard["reference_images"]) == (20, 12)
     assert "crop 'full'" in scorecard["reference"]
     assert not scorecard["comparable_with_kaggle"]
-    assert json.loads((folder / "result.json").read_text()) == result.as_dict()
+    # Written down without the folder's path, which may be moved.
+    assert str(folder) not in (folder / "result.json").read_text()
+    written = json.loads((folder / "result.json").read_text())
+    own = {"folder": ".", "submission": written["submission"], "files": written["files"]}
+    assert written == result.as_dict() | own
+    assert [folder / name for name in written["files"].values()] == [
+        Path(path) for path in result.files().values()
+    ]
     assert (result.choice.images, len(result.choice.candidates)) == (20, 4)
     assert f"z x {result.choice.chosen.truncation:g}; by the other half" in "\n".join(lines)
     assert all((folder / name).exists() for name in ("grid.png", "progress.gif", "set"))
@@ -95,13 +108,13 @@ def test_a_second_run_finds_the_references_features(photos, tmp_path, tiny_recip
 
 
 def test_training_leaves_time_for_what_follows(photos, tmp_path, monkeypatch):
-    limit, kept, real = Deadline(8), [], pipeline.train
+    limit, kept, real = Deadline(8), [], rival.train
 
     def train(*arguments, deadline, **options):
         kept.append(limit.remaining() - deadline.remaining())
         return real(*arguments, deadline=deadline, **options)
 
-    monkeypatch.setattr(pipeline, "train", train)
+    monkeypatch.setattr(rival, "train", train)
     result = run_competition(make_job(photos, tmp_path / "run", ENDLESS, deadline=limit))
     assert kept[0] > 0.1
     # Other work may slow the end down; a run that heeded no deadline would take hours.
@@ -109,6 +122,50 @@ def test_training_leaves_time_for_what_follows(photos, tmp_path, monkeypatch):
     assert result.training.stopped_by == "time limit"
     assert result.scorecard
     assert check_submission(tmp_path / "run" / "images.zip", count=20).valid
+
+
+@pytest.fixture
+def spare_gpu(monkeypatch):
+    """An idle GPU, as far as the pipeline is told."""
+    monkeypatch.setattr(pipeline, "idle_gpu", lambda recipe, device: 1)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    with none_left():
+        yield
+
+
+@pytest.mark.slow
+def test_a_rival_of_the_next_seed_competes(photos, tmp_path, tiny_recipe, spare_gpu):
+    lines, folder = [], tmp_path / "run"
+    # Time enough to choose in, however busy the machine is; the training's end is in images.
+    result = run(photos, folder, tiny_recipe, seconds=7200.0, say=lines.append)
+    assert any("GPU 1 trains a rival" in line for line in lines)
+    assert [candidate.rival for candidate in result.choice.candidates] == [False] * 4 + [True] * 4
+    assert load_recipe(str(folder / "rival" / "recipe.toml")) == with_value(tiny_recipe, "seed", 1)
+    assert read_history(folder / "rival")[-1]["images"] == tiny_recipe.train.images
+    _, recipe = load_generator(folder)
+    assert recipe.submission.truncation == result.choice.chosen.truncation
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
+@pytest.mark.slow
+def test_a_rival_that_fails_leaves_the_run_alone(photos, tmp_path, tiny_recipe, spare_gpu):
+    lines, folder = [], tmp_path / "run"
+    (folder / "rival" / "checkpoint.pt").mkdir(parents=True)
+    result = run(photos, folder, tiny_recipe, seconds=7200.0, say=lines.append)
+    assert any("the rival has failed" in line for line in lines)
+    assert [candidate.rival for candidate in result.choice.candidates] == [False] * 4
+    assert result.scorecard
+
+
+def test_a_gpu_is_idle_where_one_process_trains_on_two(monkeypatch):
+    recipe = load_recipe("dogs")
+    assert rival.idle_gpu(recipe, "cpu") is None
+    monkeypatch.setattr(rival, "choose_device", lambda device: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert rival.idle_gpu(recipe, "auto") == 1
+    assert rival.idle_gpu(with_value(recipe, "train.batch_size", 128), "auto") is None
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert rival.idle_gpu(recipe, "auto") is None
 
 
 def test_without_time_for_a_score_the_zip_comes_alone(photos, tmp_path, tiny_recipe):

@@ -76,7 +76,12 @@ def test_a_part_of_a_reference_lies_evenly_in_it(reference):
 
 def make_plan(reference, judge):
     return ScoringPlan(
-        judge=judge, reference=reference, count=64, seconds_an_image=0.1, mathematics_seconds=0.0
+        judge=judge,
+        reference=reference,
+        count=64,
+        seconds_an_image=0.1,
+        mathematics_seconds=0.0,
+        manifolds_seconds=0.0,
     )
 
 

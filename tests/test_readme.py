@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import doggan
+from conftest import MAY_BE_MISSING
 from doggan.cli.main import main
 from doggan.recipe import Recipe
 
@@ -87,6 +88,11 @@ def test_the_recipes_keys_and_defaults_are_those_of_the_code():
     }
 
 
+@pytest.mark.parametrize("file", [".ci/run", "tools/README.md", "tests/conftest.py"])
+def test_what_a_machine_may_lack_is_the_same_everywhere(file):
+    assert f"DOGGAN_REQUIRE={','.join(MAY_BE_MISSING)}" in (ROOT / file).read_text("utf-8")
+
+
 def test_what_is_named_of_the_sources_exists():
     paths = re.findall(r"\b(?:src/doggan|tools|kernel)/[\w./]+", README)
     assert len(paths) > 10
@@ -96,6 +102,14 @@ def test_what_is_named_of_the_sources_exists():
     assert len(tables) == 4
     for table, module in tables:
         assert pkgutil.resolve_name(f"{module.replace('/', '.')}:{table}")
+
+
+def test_the_licence_of_every_dependency_is_told():
+    required = (ROOT / "setup.py").read_text("utf-8").partition("install_requires")[2]
+    names = re.findall(r'^ +"([\w-]+)', required.partition("]")[0], re.MULTILINE)
+    told = (ROOT / "SECURITY.md").read_text("utf-8")
+    assert len(names) > 10
+    assert [name for name in names if not re.search(rf"[| ]{name}\b", told)] == []
 
 
 def test_the_way_through_the_code_has_every_module():

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from doggan.cli.main import main
+from doggan.competition import JUDGE_DATASET
 from doggan.kaggle import client as kaggle_client
 from doggan.kaggle import logs as remote_log
 from doggan.kaggle import output as remote_output
@@ -26,7 +27,15 @@ from doggan.support import transfer
 from kaggle_server import KEY, USER, Reply, forget_credentials, kaggle_server, real_client
 
 KERNEL = "someone/doggan-dcgan"
-SCRIPT = "print('Wuff: größer')\n" * 50
+SCRIPT = """\
+RECIPE = "dogs"  # größer ist besser
+OVERRIDES = []
+TIME_LIMIT = None
+SEED = 0
+ONLY_ZIP = False
+CONTINUE = None
+INPUT = None
+"""
 PAIR = base64.b64encode(f"{USER}:{KEY}".encode()).decode()
 RUNNING, COMPLETE = Reply(json={"status": "RUNNING"}), Reply(json={"status": "COMPLETE"})
 QUOTA = Reply(
@@ -110,7 +119,7 @@ def metadata(here):
 
 def test_push_sends_the_script_and_the_metadata(server, here, doggan):
     server.on("SaveKernel", PUSHED)
-    result = doggan("kernel", "push", "--dataset", "a/weights", "--time-limit", "9h")
+    result = doggan("kernel", "push", "--dataset", "a/weights", "--session-limit", "9h")
     assert (result.code, result.err) == (0, "")
     (body,) = server.bodies("SaveKernel")
     assert body == {
@@ -124,7 +133,7 @@ def test_push_sends_the_script_and_the_metadata(server, here, doggan):
         "enableTpu": False,
         "enableInternet": False,
         "machineShape": "NvidiaTeslaT4",
-        "datasetDataSources": ["a/weights"],
+        "datasetDataSources": ["a/weights", JUDGE_DATASET],
         "competitionDataSources": ["generative-dog-images"],
         "sessionTimeoutSeconds": 32400,
     }
@@ -161,7 +170,8 @@ def test_a_dry_run_sends_and_writes_nothing_and_needs_no_credentials(
     assert "another/doggan-dcgan" in result.out
     assert "Dry run: nothing was sent" in result.out
     assert server.calls == []
-    assert not (here / "kernel" / "kernel-metadata.json").exists()
+    assert [path.name for path in (here / "kernel").iterdir()] == ["doggan_kernel.py"]
+    assert script_of(here) == SCRIPT
     report = json.loads(doggan("kernel", "push", "--user", "x", "--dry-run", "--json").out)
     assert report["script"]["size_bytes"] == len(SCRIPT.encode())
 
@@ -169,7 +179,7 @@ def test_a_dry_run_sends_and_writes_nothing_and_needs_no_credentials(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--title", "Dogs"), "the title 'Dogs' has 4 characters"),
+        (("--title", "Dogs"), "the title 'Dogs' is too short"),
         (("--user", "bad name"), "'bad name' is no user name"),
         (("--user", "a/b"), "expected OWNER/SLUG"),
         (("--dataset", "weights"), "dataset_sources holds 'weights'"),
@@ -183,6 +193,118 @@ def test_what_is_wrong_is_said_before_anything_is_sent(server, here, doggan, opt
     assert result.out == ""
     assert server.calls == []
     assert not (here / "kernel" / "kernel-metadata.json").exists()
+
+
+def script_of(here):
+    return (here / "kernel" / "doggan_kernel.py").read_text("utf-8")
+
+
+def test_push_writes_the_settings_and_changes_nothing_else(server, here, doggan):
+    server.on("SaveKernel", PUSHED)
+    options = ("--recipe", "dogs-2019", "--set", "train.batch_size=16", "--seed", "7")
+    result = doggan("kernel", "push", *options, "--run-time", "8h45m", "--session-limit", "9h")
+    assert result.code == 0
+    expected = (
+        SCRIPT.replace('"dogs"', '"dogs-2019"')
+        .replace("[]", '["train.batch_size=16"]')
+        .replace("TIME_LIMIT = None", 'TIME_LIMIT = "8h45m"')
+        .replace("SEED = 0", "SEED = 7")
+    )
+    assert script_of(here) == server.bodies("SaveKernel")[0]["text"] == expected
+    for line in ("RECIPE:                dogs-2019", "TIME_LIMIT:            8h45m"):
+        assert line in result.out
+    # What is not said stays, and other values come beside; a recipe that is said begins anew.
+    assert doggan("kernel", "push").code == 0
+    assert script_of(here) == expected
+    assert doggan("kernel", "push", "--set", "train.beta1=0.2").code == 0
+    more = '["train.batch_size=16", "train.beta1=0.2"]'
+    assert script_of(here) == expected.replace('["train.batch_size=16"]', more)
+    values = ("--set", "train.batch_size=32", "--set", "seed=9")
+    assert doggan("kernel", "push", *values).code == 0
+    assert 'OVERRIDES = ["train.batch_size=32", "train.beta1=0.2", "seed=9"]' in script_of(here)
+    assert "SEED = 9" in script_of(here)
+    assert doggan("kernel", "push", "--recipe", "dogs").code == 0
+    assert 'RECIPE = "dogs"  # größer ist besser\nOVERRIDES = []\n' in script_of(here)
+    assert 'TIME_LIMIT = "8h45m"\nSEED = 0\n' in script_of(here)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--recipe", "cats"), "'cats' is neither a recipe"),
+        (("--recipe", "mnist-dcgan"), "the competition has 64"),
+        (("--set", "train.batch=2"), "the nearest known one is 'train.batch_size'"),
+        (("--run-time", "9h", "--session-limit", "9h"), "before it is done, after 9h00m"),
+        (("--session-limit", "8h"), "before it is done, after 8h45m: make --session-limit longer"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_not_sent(server, here, doggan, options, message):
+    for more in ((), ("--dry-run",)):
+        result = doggan("kernel", "push", "--user", USER, *options, *more)
+        assert result.code == 2
+        assert message in error_of(result)
+    assert server.calls == []
+    assert script_of(here) == SCRIPT
+
+
+def test_a_script_of_something_else_is_not_sent(server, here, doggan):
+    (here / "kernel" / "doggan_kernel.py").write_text("RECIPE = 'dogs'\n")
+    result = doggan("kernel", "push")
+    assert result.code == 2
+    assert "it has no setting OVERRIDES; run: doggan kernel build" in error_of(result)
+    assert server.calls == []
+
+
+def test_push_attaches_the_organisers_judge_unless_told_not_to(server, here, doggan):
+    server.on("SaveKernel", PUSHED)
+    for options, expected in (
+        ((), [JUDGE_DATASET]),
+        (("--no-judge",), []),
+        ((), [JUDGE_DATASET]),
+    ):
+        assert doggan("kernel", "push", *options).code == 0
+        assert metadata(here)["dataset_sources"] == expected
+
+
+def test_push_sends_the_notebook_with_its_settings(server, here, doggan):
+    server.on("SaveKernel", PUSHED)
+    push = ("kernel", "push", "--notebook")
+    assert "run: doggan kernel build --notebook" in error_of(doggan(*push))
+    doggan("kernel", "build", "--notebook")
+    assert doggan(*push, "--seed", "7").code == 0
+    (body,) = server.bodies("SaveKernel")
+    assert body["kernelType"] == "notebook"
+    sent = next(cell for cell in json.loads(body["text"])["cells"] if cell["id"] == "settings")
+    assert "SEED = 7" in "".join(sent["source"])
+    # Without it the script is sent again.
+    assert doggan("kernel", "push").code == 0
+    body = server.bodies("SaveKernel")[-1]
+    assert (body["kernelType"], body["text"]) == ("script", SCRIPT)
+
+
+def listing(*names):
+    files = [{"fileName": name, "url": "https://x.y/z"} for name in names]
+    return Reply(json={"files": files, "log": ""})
+
+
+def test_push_continues_from_what_the_last_version_left(server, here, doggan):
+    server.on("SaveKernel", PUSHED)
+    server.on("GetKernel", Reply(json={"metadata": {"currentVersionNumber": 2}}))
+    server.on("GetKernelSessionStatus", RUNNING, COMPLETE)
+    server.on("ListKernelSessionOutput", listing("images.zip"), listing("checkpoint.pt"))
+    push = ("kernel", "push", "--continue")
+    assert f"version 2 of {KERNEL} is not over" in error_of(doggan(*push))
+    assert f"version 2 of {KERNEL} left no checkpoint.pt" in error_of(doggan(*push))
+    assert "SaveKernel" not in server.calls
+    assert doggan(*push).code == 0
+    body = server.bodies("SaveKernel")[-1]
+    assert body["kernelDataSources"] == [KERNEL]
+    assert f'CONTINUE = "{KERNEL}"' in body["text"]
+    # The next one begins anew, unless it is said again.
+    assert doggan("kernel", "push").code == 0
+    body = server.bodies("SaveKernel")[-1]
+    assert "kernelDataSources" not in body
+    assert body["text"] == SCRIPT
 
 
 def test_sources_that_kaggle_did_not_attach(server, here, doggan):
@@ -261,6 +383,15 @@ def test_a_refusal_is_one_clear_line(server, here, doggan, arguments, status, wo
             words = ("(403)",)  # the client says no more than "denied"
         assert all(word in error_of(result) for word in words)
     assert len(server.calls) == 2
+
+
+def test_a_refused_submission_names_what_may_be_the_matter(server, here, doggan):
+    for name in EVERY_CALL:
+        server.on(name, Reply(status=403, json={}))
+    error = error_of(doggan("submit", "--version", "3", KERNEL))
+    for cause in ("rules are not accepted", "lacks the scope", "are used up", "no late entries"):
+        assert cause in error
+    assert f"https://www.kaggle.com/code/{KERNEL}" in error
 
 
 def test_an_error_inside_an_answer_of_200_is_a_refusal_too(server, here, doggan):
@@ -420,6 +551,21 @@ def test_the_kernel_is_the_one_that_was_pushed(server, here, doggan):
     server.on("SaveKernel", PUSHED)
     server.on("GetKernelSessionStatus", COMPLETE)
     doggan("kernel", "push")
+    assert f"{KERNEL}/3: complete" in doggan("kernel", "status").out
+    assert server.bodies("GetKernelSessionStatus")[-1]["versionLabel"] == "v3"
+    # Another kernel's version is another one.
+    doggan("kernel", "status", "someone/other-dogs")
+    assert "versionLabel" not in server.bodies("GetKernelSessionStatus")[-1]
+    doggan("kernel", "status", f"{KERNEL}/2", "--wait")
+    assert server.bodies("GetKernelSessionStatus")[-1]["versionLabel"] == "v2"
+
+
+@pytest.mark.parametrize("noted", ["", "[]", "{}", '{"kernel": "someone/doggan-dcgan"}'])
+def test_a_note_of_the_push_that_cannot_be_read_is_none(server, here, doggan, noted):
+    server.on("SaveKernel", PUSHED)
+    server.on("GetKernelSessionStatus", COMPLETE)
+    doggan("kernel", "push")
+    (here / "kernel" / "pushed.json").write_text(noted)
     assert f"{KERNEL}: complete" in doggan("kernel", "status").out
 
 
@@ -752,9 +898,9 @@ def test_a_client_knows_its_user(server):
 @pytest.mark.parametrize("limit", ["13h", "soon"])
 def test_a_time_limit_is_within_what_kaggle_gives(here, limit, capsys):
     with pytest.raises(SystemExit) as stop:
-        main(["kernel", "push", "--time-limit", limit])
+        main(["kernel", "push", "--session-limit", limit])
     assert stop.value.code == 2
-    assert "--time-limit" in capsys.readouterr().err
+    assert "--session-limit" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["kernel build", "kernel push", "kernel status", "kernel logs",

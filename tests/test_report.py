@@ -153,6 +153,17 @@ def test_a_page_says_what_the_folder_holds(tmp_path):
     assert "Not measured" not in page.text
 
 
+def test_precision_and_recall_are_shown_where_they_were_measured(tmp_path):
+    known = {"manifold_precision": 0.71, "manifold_recall": 0.234}
+    alone = page_of(make_run(tmp_path / "a", **known)).text
+    assert "Precision 0.710 of the generated images look like real ones" in alone
+    assert "Recall 0.234 of the real images look like generated ones" in alone
+    assert "look like real ones" not in page_of(make_run(tmp_path / "b")).text
+    both = page_of(tmp_path / "a", tmp_path / "b").text
+    assert "0.710 0.234 10,000" in both
+    assert "- - 10,000" in both
+
+
 def test_nothing_comes_from_elsewhere_and_the_code_is_there_once(tmp_path):
     page = page_of(make_run(tmp_path / "a"), make_run(tmp_path / "b", seed=1))
     links = [value for tag, it in page.tags for key, value in it.items() if key in ("src", "href")]

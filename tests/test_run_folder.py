@@ -9,10 +9,11 @@ import torch
 
 from doggan.gan import recorder
 from doggan.gan import state as checkpoint
+from doggan.gan.checkpoint import read_checkpoint
 from doggan.gan.history import read_history
 from doggan.gan.recorder import END_SECONDS, Recorder
 from doggan.gan.run_folder import CHECKPOINT
-from doggan.gan.state import new_state, read_checkpoint
+from doggan.gan.state import new_state
 from doggan.gan.steps import Steps
 from doggan.gan.trainer import train
 from doggan.recipe import with_value
@@ -150,8 +151,8 @@ def test_what_closing_will_take_grows_with_the_slowest_save(
     now, takes = [0.0], {"checkpoint": 5.0, "gif": 3.0}
 
     def taking(what, whole):
-        def slow(*arguments):
-            whole(*arguments)
+        def slow(*arguments, **options):
+            whole(*arguments, **options)
             now[0] += takes[what]
 
         return slow

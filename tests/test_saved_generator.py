@@ -11,12 +11,12 @@ from PIL import Image
 from conftest import TINY, make_photos
 from doggan.cli.main import main
 from doggan.data.build import build_imageset
+from doggan.gan.checkpoint import read_checkpoint
 from doggan.gan.generator_file import read_tensors
 from doggan.gan.networks import make_networks
 from doggan.gan.pictures import make_grid
 from doggan.gan.run_folder import CHECKPOINT, GRIDS
 from doggan.gan.sampler import sample_seeds
-from doggan.gan.state import read_checkpoint
 from doggan.gan.trainer import train
 from doggan.recipe import load_recipe
 from doggan.scoring.judges.judge import load_judge

@@ -233,7 +233,7 @@ def test_a_directory_that_zipfile_cannot_read_is_one_sentence(tmp_path, offset, 
 
 
 def test_a_folder_is_no_zip(tmp_path):
-    with pytest.raises(InputError, match="not a readable zip"):
+    with pytest.raises(InputError, match="is not a regular file; expected a submission zip"):
         check_submission(tmp_path)
 
 

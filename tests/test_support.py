@@ -252,6 +252,26 @@ def test_threads_are_those_asked_for_else_one_a_core_that_may_be_used(
     assert threads.available_cores() == 3
 
 
+@pytest.mark.parametrize(
+    ("quota", "cores"),
+    [("200000 100000", 2), ("250000 100000", 2), ("50000 100000", 1), ("900000 100000", 4)]
+    + [(text, 4) for text in ("max 100000", "", "1 0", "none at all")],
+)
+def test_a_container_with_less_time_has_fewer_cores(
+    tmp_path, monkeypatch, threads_as_before, quota, cores
+):
+    (tmp_path / "cpu.max").write_text(quota)
+    monkeypatch.setattr(threads, "CORE_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(threads, "CORE_TIMES", tmp_path / "none")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(4)), raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    torch.set_num_threads(4)
+    lines = []
+    threads.choose_threads(None, lines.append)
+    assert (threads.available_cores(), threads.thread_count()) == (cores, cores)
+    assert (torch.get_num_threads(), lines) == (cores, [])
+
+
 def core_times(path, *cores):
     """A /proc/stat of cores that were busy and idle for so many ticks."""
     lines = [f"cpu{core} {busy} 0 0 {idle} 0 0 0 0 0 0" for core, (busy, idle) in enumerate(cores)]

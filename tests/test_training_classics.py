@@ -12,12 +12,12 @@ from PIL import Image
 from conftest import STEADY
 from doggan.cli.main import main
 from doggan.data.imageset import ImageSet
+from doggan.gan.checkpoint import read_checkpoint
 from doggan.gan.generator_file import GENERATORS, load_generator, read_tensors
 from doggan.gan.networks import ARCHITECTURES
 from doggan.gan.pictures import make_grid
 from doggan.gan.run_folder import CHECKPOINT, GRIDS, PROGRESS
 from doggan.gan.sampler import labels_in_turn, latents, sample
-from doggan.gan.state import read_checkpoint
 from doggan.gan.trainer import train
 from doggan.recipe import Recipe, load_recipe, with_value
 

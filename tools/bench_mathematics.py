@@ -1,4 +1,4 @@
-"""A part of bench_score: from features to numbers, here and by the organisers' formulas."""
+"""Parts of bench_score: from features to numbers, here and by others' code."""
 
 import argparse
 import resource
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bench import Figures, in_own_process, side_by_side
+from doggan.scoring.manifolds import precision_and_recall
 from doggan.scoring.mifid import score_features
 from doggan.support.errors import DogganError
 from peers import published_distance, published_fid
@@ -36,6 +37,44 @@ def measure_mathematics(args: argparse.Namespace) -> Figures:
         "mathematics_gigabytes": doggan["bytes"] / 1e9,
         "mathematics_published_gigabytes": published["bytes"] / 1e9,
     }
+
+
+def measure_manifolds(args: argparse.Namespace) -> Figures:
+    """Precision and recall, each in a process of its own, by torch-fidelity and here."""
+    found = side_by_side(
+        {
+            whose: partial(in_own_process, measure_drawn_manifolds, whose, args.sizes.rows)
+            for whose in ("fidelity", "doggan")
+        },
+        args.sizes.repeats,
+    )
+    fidelity, doggan = found["fidelity"], found["doggan"]
+    for name in ("precision", "recall"):
+        # Both search in float32, where neighbours may tie.
+        if abs(doggan[name] - fidelity[name]) >= 1e-3:
+            raise DogganError(f"{name} is {doggan[name]}, by torch-fidelity {fidelity[name]}")
+    return {
+        "manifolds_ratio": fidelity["seconds"] / doggan["seconds"],
+        "manifolds_seconds": doggan["seconds"],
+        "manifolds_fidelity_seconds": fidelity["seconds"],
+    }
+
+
+def measure_drawn_manifolds(whose: str, rows: tuple[int, int, int]) -> Figures:
+    """Precision and recall by one of both, and the seconds they took."""
+    import torch
+    from torch_fidelity.metric_prc import calculate_precision_recall_full
+
+    features = [
+        _draw_features(count, rows[2], seed, np.float32) for seed, count in enumerate(rows[:2])
+    ]
+    start = time.perf_counter()
+    if whose == "fidelity":
+        precision, recall = calculate_precision_recall_full(*map(torch.from_numpy, features))
+    else:
+        precision, recall = precision_and_recall(*features)
+    seconds = time.perf_counter() - start
+    return {"seconds": seconds, "precision": precision, "recall": recall}
 
 
 def score_drawn_features(whose: str, rows: tuple[int, int, int]) -> Figures:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from bench import Figures, make_parser, run_parts, seconds_of, side_by_side
-from bench_mathematics import measure_mathematics
+from bench_mathematics import measure_manifolds, measure_mathematics
 from doggan.scoring.features import extract_features
 from doggan.scoring.judges.judge import DTYPES, Judge, load_judge
 from doggan.scoring.mifid import score_features
@@ -158,6 +158,7 @@ PARTS = {
     "precision": measure_precision,
     "efficientnet": measure_efficientnet,
     "mathematics": measure_mathematics,
+    "manifolds": measure_manifolds,
     "cache": measure_cache,
 }
 

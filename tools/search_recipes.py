@@ -6,7 +6,7 @@
 `variants.toml` has a table for each variant, which says how it differs from a recipe:
 
     [small-batches]
-    recipe = "dogs"
+    recipe = "dogs"  # or a TOML file beside this one
     train.batch_size = 8
     train.cooldown = 0.5
 
@@ -110,6 +110,8 @@ def read_variants(path: Path) -> dict[str, Recipe]:
         for section, values in table.items():
             for key, value in values.items() if isinstance(values, dict) else [("", values)]:
                 overrides.append(f"{section}.{key}".rstrip(".") + f"={json.dumps(value)}")
+        if recipe.endswith(".toml"):  # one beside the variants
+            recipe = str(path.parent / recipe)
         variants[name] = load_recipe(recipe, overrides)
     if not variants:
         raise InputError(f"{path} has no variant; write one like [name] and its values below")

@@ -7,6 +7,10 @@ SIDE_PX = 64  # of an image of the entry, RGB, and of the reference
 IMAGES = 10_000  # in an entry: PNG files at the root of one zip
 ENTRY = "images.zip"
 
+# The organisers' Inception as a data set of Kaggle's; competitors of 2019 scored with it.
+JUDGE_DATASET = "wendykan/dog-face-generation-competition-kid-metric-input"
+JUDGE_GRAPH = "classify_image_graph_def.pb"
+
 # The public board's reference is every photo, its whole frame squashed. Stanford's download has one
 # photo more.
 PHOTOS = 20_579

@@ -13,6 +13,9 @@ from doggan.scoring.choice import Choice
 from doggan.scoring.scorecard import Scorecard
 from doggan.submission import check_submission
 from doggan.support.errors import DogganError
+from doggan.support.files import read_small_file
+
+_MAX_BYTES = 10_000_000  # of a result, which has some 10,000
 
 
 def run_demo(job: Job, *, photos: int) -> CompetitionResult:
@@ -28,23 +31,24 @@ def run_demo(job: Job, *, photos: int) -> CompetitionResult:
     if not source.exists():
         job.say(f"Drawing {photos} photos of dogs with annotations in {source}")
         draw_sample_dogs(source, photos=photos, seed=job.recipe.seed)
-    resume = (job.folder / run_folder.CHECKPOINT).exists()
+    resume = run_folder.holds_run(job.folder)
     return run_competition(replace(job, sources=[source], resume=resume))
 
 
 def _finished(folder: Path, recipe: Recipe) -> CompetitionResult | None:
     """The result of an earlier run in `folder`, if it had this recipe and its zip is valid."""
     try:
-        same = (folder / run_folder.RECIPE).read_text("utf-8") == recipe_to_toml(recipe)
-        content = json.loads((folder / run_folder.RESULT).read_text("utf-8"))
+        same = read_small_file(folder / run_folder.RECIPE, _MAX_BYTES) == recipe_to_toml(recipe)
+        content = json.loads(read_small_file(folder / run_folder.RESULT, _MAX_BYTES))
         content["training"] = TrainingResult(**content["training"])
         content["choice"] = content["choice"] and Choice.from_dict(content["choice"])
         content["scorecard"] = content["scorecard"] and Scorecard(**content["scorecard"])
         del content["files"]
+        content["folder"] = str(folder)
         content["submission"] = check_submission(
             folder / run_folder.ZIP, count=recipe.submission.count
         )
         result = CompetitionResult(**content)
-    except (DogganError, OSError, ValueError, KeyError, TypeError):
+    except (DogganError, OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return result if same and result.submission.valid else None

@@ -1,25 +1,21 @@
 """The whole competition under one deadline: build, train, sample, zip, score."""
 
-import tempfile
 import textwrap
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-
-import numpy as np
 
 from doggan.competition import SIDE_PX
 from doggan.data.build import build_imageset
 from doggan.gan import run_folder
 from doggan.gan.averages import load_averages
 from doggan.gan.budget import fit_to_budget
-from doggan.gan.generator_file import load_generator, save_generator
-from doggan.gan.networks import make_networks
-from doggan.gan.pictures import make_grid, save_picture
-from doggan.gan.recorder import GRID_COLUMNS, SEEDS
-from doggan.gan.sampler import sample_seeds
-from doggan.gan.trainer import TrainingResult, train
+from doggan.gan.entry import measure_entry, write_entry
+from doggan.gan.generator_file import find_generator, save_generator
+from doggan.gan.history import last_row
+from doggan.gan.memory import require_memory
+from doggan.gan.rival import idle_gpu, rival_of, train_with_rival
+from doggan.gan.trainer import TrainingResult
 from doggan.recipe import Recipe, with_value
 from doggan.scoring.choice import (
     Choice,
@@ -31,14 +27,15 @@ from doggan.scoring.judges.judge import load_judge
 from doggan.scoring.plan import MARGIN, NoScoreError, ScoringPlan, plan_scoring
 from doggan.scoring.reference import read_reference
 from doggan.scoring.scorecard import Scorecard
-from doggan.submission import SubmissionCheck, write_submission
+from doggan.submission import SubmissionCheck
 from doggan.support.deadline import Deadline, format_duration
 from doggan.support.device import choose_device
-from doggan.support.errors import InputError
+from doggan.support.errors import DogganError, InputError, is_out_of_memory
 from doggan.support.files import write_json
+from doggan.support.lock import held
 
+NO_JUDGE = "no judge was chosen"
 MARGIN_SECONDS = 2.0  # beside MARGIN, for what follows training
-MEASURED_IMAGES = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,11 +87,18 @@ class CompetitionResult:
         return {what: str(path) for what, path in paths.items() if path.exists()}
 
     def as_dict(self) -> dict:
-        """For --json and for result.json."""
+        """For --json."""
         return asdict(self) | {
             "scorecard": self.scorecard and self.scorecard.as_dict(),
             "files": self.files(),
         }
+
+    def write(self) -> None:
+        """Writes result.json; it names files as they lie beside it, as a folder may be moved."""
+        check = {**self.as_dict()["submission"], "path": run_folder.ZIP}
+        files = {what: Path(path).name for what, path in self.files().items()}
+        here = {"folder": ".", "submission": check, "files": files}
+        write_json(Path(self.folder, run_folder.RESULT), self.as_dict() | here)
 
 
 def run_competition(job: Job) -> CompetitionResult:
@@ -104,39 +108,63 @@ def run_competition(job: Job) -> CompetitionResult:
     Where time is short nothing is chosen, and then fewer images are scored; the zip always comes.
     Raises what the stages raise: InputError for unusable input, DogganError for failures.
     """
+    run_folder.check_run_folder(job.folder, job.resume)
+    with held(job.folder):
+        return _run(job)
+
+
+def _run(job: Job) -> CompetitionResult:
     folder, recipe, deadline, say = job.folder, job.recipe, job.deadline, job.say
-    run_folder.check_run_folder(folder, job.resume)
     say(f"Building the set from {', '.join(map(str, job.sources))}")
     imageset = build_imageset(job.sources, folder / run_folder.SET, recipe.data, colour=True)
     say(f"  {imageset.describe()}")
+    require_memory(imageset, recipe, choose_device(job.device), recipe.train.processes or 1)
     recipe = fit_to_budget(recipe, imageset, device=job.device, deadline=deadline, say=say)
     job = replace(job, recipe=recipe)
 
     # Measure what follows training.
-    reserve = _measure_zip(job, len(imageset.label_names)) * MARGIN + MARGIN_SECONDS
+    zipping = measure_entry(recipe, folder, job.device, len(imageset.label_names))
+    reserve = zipping * MARGIN + MARGIN_SECONDS
     plan = choice = scorecard = unscored = None
+    gpu = idle_gpu(recipe, job.device)
     images_to_choose_by = 0
     try:
         plan = _plan_scoring(job, deadline.minus(reserve))
         reserve += plan.seconds * MARGIN
         if recipe.submission.choose:
-            images_to_choose_by = images_to_judge(plan, recipe, deadline.minus(reserve), say)
+            options = (plan, recipe, 1 if gpu is None else 2)
+            images_to_choose_by = images_to_judge(*options, deadline.minus(reserve), say)
     except NoScoreError as reason:
         unscored = str(reason)
-    choosing = images_to_choose_by and seconds_to_choose(plan, recipe, images_to_choose_by) * MARGIN
+    choosing = images_to_choose_by and seconds_to_choose(*options, images_to_choose_by) * MARGIN
 
+    if gpu is not None and not images_to_choose_by:
+        say(f"  GPU {gpu} stays idle: a rival would need a judge that chooses")
+        gpu = None
     say(f"Training; {format_duration(reserve + choosing)} are kept back for what follows it")
     until = deadline.minus(reserve + choosing)
-    training = train(imageset, folder, recipe, device=job.device, deadline=until, resume=job.resume)
+    training, rival = train_with_rival(
+        imageset,
+        folder,
+        recipe,
+        gpu,
+        device=job.device,
+        deadline=until,
+        resume=job.resume,
+        say=say,
+    )
     say(f"  stopped by {training.stopped_by} after {training.images:,} images")
+    if not find_generator(folder).exists():  # a signal may come before there is one
+        raise DogganError(f"stopped by {training.stopped_by} before there was a generator")
 
     if training.stopped_by.startswith("SIG"):
         unscored = f"the run was stopped by {training.stopped_by}"
     elif images_to_choose_by:
-        choice = _choose(job, plan, images_to_choose_by, training.images, deadline.minus(reserve))
+        until = deadline.minus(reserve)
+        choice = _choose(job, plan, images_to_choose_by, training.images, until, rival)
 
     say("Writing the submission")
-    images, submission = _write_zip(job)
+    images, submission = write_entry(folder, job.device)
     say(f"  {submission.summary()}")
 
     # A scorecard of an earlier part of the run would belong to other images.
@@ -158,37 +186,15 @@ def run_competition(job: Job) -> CompetitionResult:
         unscored=unscored,
         seconds=deadline.elapsed(),
     )
-    write_json(folder / run_folder.RESULT, result.as_dict())
+    result.write()
     return result
-
-
-def _measure_zip(job: Job, label_count: int) -> float:
-    """Seconds that sampling, encoding, writing and checking the whole zip will take."""
-    recipe, whole = job.recipe, job.recipe.submission.count
-    count = min(MEASURED_IMAGES, whole)
-    generator, _ = make_networks(
-        recipe.networks, side=SIDE_PX, channels=3, label_count=label_count, seed=recipe.seed
-    )
-    generator = generator.eval().to(choose_device(job.device))
-    random = np.random.default_rng(0)
-
-    def noise() -> Iterator[np.ndarray]:
-        # What an untrained generator makes compresses too well to stand for trained images.
-        for batch in sample_seeds(generator, range(count), truncation=1.0):
-            yield random.integers(0, 256, batch.shape, np.uint8)
-
-    next(noise())  # the first batch pays for what is set up once
-    with tempfile.TemporaryDirectory(dir=job.folder, suffix=".partial", prefix=".measure.") as name:
-        started = time.perf_counter()
-        write_submission(noise(), Path(name) / "zip", count=count)
-        return (time.perf_counter() - started) * whole / count
 
 
 def _plan_scoring(job: Job, deadline: Deadline) -> ScoringPlan:
     """Loads the judge and reads the reference; raises NoScoreError where there will be no score."""
     count = job.recipe.submission.count
     if job.judge == "none":
-        raise NoScoreError("no judge was chosen")
+        raise NoScoreError(NO_JUDGE)
     if count < 2:
         raise NoScoreError("a score needs 2 images or more")
     judge = load_judge(job.judge, device=choose_device(job.device), weights=job.weights)
@@ -199,35 +205,27 @@ def _plan_scoring(job: Job, deadline: Deadline) -> ScoringPlan:
 
 
 def _choose(
-    job: Job, plan: ScoringPlan, images: int, images_seen: int, deadline: Deadline
+    job: Job, plan: ScoringPlan, images: int, seen: int, deadline: Deadline, rival: Path | None
 ) -> Choice | None:
-    """Makes the best average, at its truncation, the run's generator; None where it cannot."""
+    """Makes the best average, at its truncation, the run's generator; None where it cannot.
+
+    Those of the run in the folder `rival` compete.
+    """
     job.say(f"Choosing the average and the truncation by {images:,} images of each")
     try:
         averages = load_averages(job.folder, job.device)
-        choice, generator = choose_generator(averages, job.recipe, plan, images, deadline)
-    except InputError as error:  # such as images that are all alike: the zip comes all the same
+        rivals = load_averages(rival, job.device) if rival else ()
+        choice, generator = choose_generator(averages, job.recipe, plan, images, deadline, rivals)
+    # Such as images that are all alike, or no memory left: the zip comes all the same.
+    except (InputError, MemoryError, RuntimeError) as error:
+        if not isinstance(error, InputError) and not is_out_of_memory(error):
+            raise
         job.say(f"  nothing was chosen: {error}")
         return None
-    recipe = with_value(job.recipe, "submission.truncation", choice.chosen.truncation)
-    save_generator(job.folder, generator, recipe, images_seen, generator.label_names)
+    recipe = job.recipe
+    if choice.chosen.rival:
+        recipe, seen = rival_of(recipe), last_row(rival)["images"]
+    recipe = with_value(recipe, "submission.truncation", choice.chosen.truncation)
+    save_generator(job.folder, generator, recipe, seen, generator.label_names)
     job.say(textwrap.indent(choice.table(), "  "))
     return choice
-
-
-def _write_zip(job: Job) -> tuple[np.ndarray, SubmissionCheck]:
-    """Writes grid.png and images.zip; returns the images, [count, 64, 64, 3] uint8, and a check."""
-    generator, recipe = load_generator(job.folder, job.device)
-    truncation, count = recipe.submission.truncation, recipe.submission.count
-    first = np.concatenate(list(sample_seeds(generator, SEEDS, truncation)))
-    save_picture(make_grid(first, GRID_COLUMNS), job.folder / run_folder.GRID)
-    images = np.empty((count, SIDE_PX, SIDE_PX, 3), np.uint8)
-
-    def keep() -> Iterator[np.ndarray]:
-        start = 0
-        for batch in sample_seeds(generator, range(count), truncation):
-            images[start : start + len(batch)] = batch
-            start += len(batch)
-            yield batch
-
-    return images, write_submission(keep(), job.folder / run_folder.ZIP, count=count)

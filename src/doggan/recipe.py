@@ -14,13 +14,15 @@ from pathlib import Path
 from doggan.competition import IMAGES, SIDE_PX
 from doggan.support.checked_fields import Section, at_least, between, name_in, names_in, within
 from doggan.support.errors import InputError
+from doggan.support.files import read_small_file
 
 MIN_SIDE_PX, MAX_SIDE_PX, MAX_FRAME_SIDE_PX = 16, 128, 256
 MAX_CHANNELS = 4096
 MAX_TRUNCATION = 2.0
+MAX_RECIPE_BYTES = 20_000  # one has about 1,000; tomllib takes the square of a key's dots
 _RECIPES = Path(__file__).with_name("recipes")
-_BY_BUDGET = {"train.batch_size", "networks.channel_max"}
-_BY_BUDGET |= {f"networks.{name}_width" for name in ("generator", "discriminator")}
+BY_BUDGET = {"train.batch_size", "networks.channel_max"}  # what `budget.widths` decides
+BY_BUDGET |= {f"networks.{name}_width" for name in ("generator", "discriminator")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +80,7 @@ class TrainRecipe(Section):
     `consistency` is the weight of D's squared difference between a real image and the same one
     mirrored and moved. `top_k` is the part of the fakes that the generator learns from, by D's
     logit. `augment` names augmentations, `translation+cutout` say. Off: 0, 0, 1 and "".
+    `processes` share out each batch, one a GPU; 0 takes as many as gain.
     """
 
     images: int = at_least(1, 12_000_000)
@@ -103,12 +106,13 @@ class TrainRecipe(Section):
     ema_half_life_images: float = at_least(0, 20_000.0)
     flip: bool = True
     precision: str = name_in("doggan.support.device:PRECISIONS", "auto")
+    processes: int = between(0, 64, 0)
     deterministic: bool = False
 
 
 def _are_widths(values: tuple[float, ...]) -> bool:
-    widths = all(1 <= value <= 4096 and value == int(value) for value in values)
-    return widths and list(values) == sorted(values)
+    whole = all(1 <= value <= MAX_CHANNELS and value == int(value) for value in values)
+    return len(values) <= 10 and list(values) == sorted(values) and whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +124,9 @@ class BudgetRecipe(Section):
     twice that, the batch doubles, to `most_batch_size` at most.
     """
 
-    widths: tuple[float, ...] = within((), _are_widths, "whole numbers from 1 to 4096, ascending")
+    widths: tuple[float, ...] = within(
+        (), _are_widths, "whole numbers from 1 to 4096, ascending, ten at most"
+    )
     epochs: float = at_least(0, 30.0)
     most_batch_size: int = at_least(2, 64)
 
@@ -133,7 +139,7 @@ class SubmissionRecipe(Section):
     given one; without it they are the first of `train.ema_parts` and `truncation` itself.
     """
 
-    count: int = between(1, 1_000_000, IMAGES)
+    count: int = between(1, 100_000, IMAGES)
     truncation: float = between(0, MAX_TRUNCATION, 1.0)
     choose: bool = True
 
@@ -150,13 +156,8 @@ class Recipe(Section):
     submission: SubmissionRecipe = field(default_factory=SubmissionRecipe)
 
 
-_TYPE_NAMES = {
-    int: "whole number",
-    float: "number",
-    bool: "true or false",
-    str: "text",
-    tuple: "list of numbers",
-}
+_TYPE_NAMES = {int: "whole number", float: "number", bool: "true or false", str: "text"}
+_TYPE_NAMES[tuple] = "list of numbers"
 
 
 def load_recipe(name_or_file: str, overrides: Iterable[str] = ()) -> Recipe:
@@ -169,14 +170,14 @@ def load_recipe(name_or_file: str, overrides: Iterable[str] = ()) -> Recipe:
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator:
-            raise InputError(f"--set {override}: write it like train.batch_size=128")
+            raise InputError(f"--set {override:.100}: write it like train.batch_size=128")
         try:
             value = tomllib.loads(f"value = {text.strip()}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):  # no TOML, a number of thousands of digits
             value = text.strip()  # a bare word, as people type it: data.crop=four
         recipe = with_value(recipe, key.strip(), value)
         keys.add(key.strip())
-    if keys & _BY_BUDGET and "budget.widths" not in keys:
+    if keys & BY_BUDGET and "budget.widths" not in keys:
         recipe = with_value(recipe, "budget.widths", [])
     return recipe
 
@@ -188,9 +189,11 @@ def recipe_names() -> list[str]:
 
 def recipe_from_toml(text: str, where: str) -> Recipe:
     """Parses a recipe; keys that are left out keep their defaults. `where` names it in errors."""
+    if len(text) > MAX_RECIPE_BYTES:
+        raise InputError(f"{where} is too long for a recipe")
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{where} is not valid TOML: {error}") from error
     recipe = Recipe()
     for section, values in table.items():
@@ -210,25 +213,33 @@ def recipe_to_toml(recipe: Recipe) -> str:
     return "\n".join(lines) + "\n"
 
 
+def recipe_values(recipe: Recipe) -> dict[str, object]:
+    """Every value, by the key that `with_value` takes."""
+    sections = asdict(recipe)
+    seed = {"seed": sections.pop("seed")}
+    return seed | {f"{a}.{b}": value for a, own in sections.items() for b, value in own.items()}
+
+
 def with_value(recipe: Recipe, key: str, value: object) -> Recipe:
     """The recipe with `key` (`seed` or `section.name`) set to `value`, checked."""
-    known = []
-    for section, values in asdict(recipe).items():
-        names = [f"{section}.{name}" for name in values] if isinstance(values, dict) else [section]
-        known += names
+    known = recipe_values(recipe)
     if key not in known:
+        key = f"{key:.100}"  # a file's own may have no end
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
         hint = f"the nearest known one is '{near[0]}'" if near else f"known: {', '.join(known)}"
         raise InputError(f"the recipe has no '{key}'; {hint}")
     section, _, name = key.rpartition(".")
     owner = getattr(recipe, section) if section else recipe
-    current = getattr(owner, name)
-    if isinstance(current, float) and type(value) is int:
-        value = float(value)
-    if isinstance(value, list) and all(type(number) in (int, float) for number in value):
-        value = tuple(map(float, value))
+    current = known[key]
+    try:
+        if isinstance(current, float) and type(value) is int:
+            value = float(value)
+        if isinstance(value, list) and all(type(number) in (int, float) for number in value):
+            value = tuple(map(float, value))
+    except OverflowError as error:
+        raise InputError(f"{key} is a number of too many digits") from error
     if type(value) is not type(current):
-        raise InputError(f"{key} must be a {_TYPE_NAMES[type(current)]}; found {value!r}")
+        raise InputError(f"{key} must be a {_TYPE_NAMES[type(current)]}; found {value!r:.100}")
     changed = replace(owner, **{name: value})
     return replace(recipe, **{section: changed}) if section else changed
 
@@ -243,7 +254,4 @@ def _recipe_text(name_or_file: str) -> str:
             f"'{name_or_file}' is neither a recipe ({', '.join(recipe_names())}) nor a TOML file"
             + hint
         )
-    try:
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as a recipe: {error}") from error
+    return read_small_file(path, MAX_RECIPE_BYTES)

@@ -13,14 +13,15 @@ from PIL import Image
 
 from doggan.competition import IMAGES, SIDE_PX
 from doggan.support.errors import DogganError, InputError
-from doggan.support.files import atomic_path, format_bytes, require_exists
+from doggan.support.files import atomic_path, format_bytes, not_regular, require_exists
 from doggan.support.json_values import as_count, as_text
 from doggan.support.progress import progress_bar
 from doggan.support.threads import thread_count
-from doggan.support.zips import UNREADABLE_ZIP
+from doggan.support.zips import UNREADABLE_ZIP, BoundedZip, is_folder, read_entry
 
 MAX_ENTRY_BYTES = 1_000_000  # a 64x64 RGB PNG has at most some 13,000
 SHOWN_NAMES = 5
+_SPARE_FILES = 10_000  # beside twice as many as expected: more than these are not looked at
 _SHOWN_RULES, _SHOWN_LENGTH = 20, 300
 # A zip stores local times; a fixed one makes the same images the same bytes.
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)
@@ -113,11 +114,13 @@ def write_submission(
 def check_submission(path: Path, *, count: int = IMAGES) -> SubmissionCheck:
     """Holds a zip against every rule of the competition.
 
-    Raises InputError where `path` is missing or no zip at all.
+    Raises InputError where `path` is missing or no zip at all, or holds far more files.
     """
     path = require_exists(path, "a submission zip")
+    if not path.is_file():  # a pipe would be waited for
+        raise InputError(f"{path} {not_regular(path)}; expected a submission zip")
     try:
-        archive = zipfile.ZipFile(path)
+        archive = BoundedZip(path, 2 * count + _SPARE_FILES)
     except UNREADABLE_ZIP as error:
         raise InputError(f"{path} is not a readable zip: {error}") from error
     with archive:
@@ -149,9 +152,9 @@ def encode_png(image: np.ndarray) -> bytes:
 
 
 def _check_archive(path: Path, archive: zipfile.ZipFile, count: int) -> SubmissionCheck:
-    entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    entries = [entry for entry in archive.infolist() if not is_folder(entry)]
     check = SubmissionCheck(path=str(path), images=0, expected=count)
-    for folder in (entry.filename for entry in archive.infolist() if entry.is_dir()):
+    for folder in (entry.filename for entry in archive.infolist() if is_folder(entry)):
         check.add("folders, where all images lie at the root", folder)
     seen: set[str] = set()
     first_with: dict[bytes, str] = {}
@@ -185,7 +188,8 @@ def _check_image(
         check.add(f"over {format_bytes(MAX_ENTRY_BYTES)}", name)
         return None
     try:
-        with Image.open(io.BytesIO(archive.read(entry))) as image:
+        data = io.BytesIO(read_entry(archive, entry))
+        with Image.open(data, formats=("PNG", "JPEG", "GIF", "BMP", "WEBP")) as image:
             rules = {
                 f"not in PNG format ({image.format})": image.format == "PNG",
                 f"not {SIDE_PX}x{SIDE_PX} pixels": image.size == (SIDE_PX, SIDE_PX),

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from doggan.cli import options
-from doggan.cli.options import Outcome, Say, duration, positive
+from doggan.cli.options import Outcome, Say, duration, made
 from doggan.recipe import load_recipe
 from doggan.scoring.judges import JUDGES
 from doggan.support.deadline import Deadline
@@ -18,8 +18,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--out", type=Path, default=Path("runs/demo"), help="the run folder (default runs/demo)")
     what = "such as 90s or 6m (default 6m)"
     add("--time-limit", type=duration, default=duration("6m"), help=what)
-    add("--photos", type=positive, default=400, help="how many (default 400)")
-    add("--count", type=positive, help="images in the zip (default 10,000)")
+    add("--photos", type=made, default=400, help="how many (default 400)")
+    add("--count", type=made, help="images in the zip (default 10,000)")
     names = ("auto", *JUDGES)
     options.add_name(parser, "--judge", names, "see doggan score --help", default="auto")
     options.add_seed(parser)

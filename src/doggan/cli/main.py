@@ -16,12 +16,17 @@ import os
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
-from functools import partial
 from importlib import import_module
 from io import TextIOWrapper
 
 from doggan import __version__
-from doggan.support.errors import DogganError, InputError
+from doggan.support.errors import (
+    DogganError,
+    InputError,
+    in_short,
+    is_lost_device,
+    is_out_of_memory,
+)
 from doggan.support.tables import choose
 from doggan.support.threads import choose_threads
 
@@ -102,7 +107,7 @@ def _fill(parser: ArgumentParser, module_name: str, words: Sequence[str]) -> Non
 
 
 def _run(args: Namespace) -> int:
-    say = (lambda line: None) if args.json else partial(print, flush=True)
+    say = (lambda line: None) if args.json else (lambda line: print(_shown(line), flush=True))
     if "threads" in args:
         choose_threads(args.threads, say)
     try:
@@ -111,6 +116,12 @@ def _run(args: Namespace) -> int:
         return _fail(args, str(error), error.exit_code)
     except KeyboardInterrupt:
         return _fail(args, "interrupted", 1)
+    except (MemoryError, RuntimeError) as error:
+        what = {is_out_of_memory: "out of memory", is_lost_device: "the GPU failed"}
+        found = next((words for is_it, words in what.items() if is_it(error)), None)
+        if not found:
+            raise
+        return _fail(args, f"{found} ({in_short(error)}); what was saved before is whole", 1)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -120,8 +131,14 @@ def _run(args: Namespace) -> int:
     return code
 
 
+def _shown(text: str) -> str:
+    """The text with what would command a terminal, from a file's name say, spelled out."""
+    plain = (each if each.isprintable() or each in "\n\t" else repr(each)[1:-1] for each in text)
+    return "".join(plain)
+
+
 def _fail(args: Namespace, message: str, code: int) -> int:
-    line = " ".join(message.split())
+    line = _shown(" ".join(message.split()))
     print(f"doggan: {line}", file=sys.stderr)
     if args.json:
         print(json.dumps({"error": line}), flush=True)

@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from doggan.cli.options import Outcome, Say, add_reference, beside, load_judge, positive
+from doggan.cli.options import Outcome, Say, add_reference, beside, load_judge, made
 from doggan.gan.run_folder import NEIGHBOURS, NEIGHBOURS_PAIRS, NEIGHBOURS_PICTURE, ZIP
 
 EXAMPLE = "doggan neighbours images.zip --reference photos"
@@ -12,7 +12,7 @@ EXAMPLE = "doggan neighbours images.zip --reference photos"
 def add_arguments(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("images", metavar="IMAGES", type=Path, help="a zip, folder or built set, or a run's folder")
-    add("--count", type=positive, default=12, help="how many pairs (default 12)")
+    add("--count", type=made, default=12, help="how many pairs (default 12)")
     add("--out", type=Path, help="the PNG (default: IMAGES-neighbours.png, or RUN/neighbours.png)")
     add_reference(parser)
 

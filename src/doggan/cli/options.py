@@ -14,6 +14,7 @@ from doggan.scoring.judges import JUDGES, PRECISIONS
 from doggan.support.deadline import parse_duration
 from doggan.support.errors import InputError
 from doggan.support.tables import choose
+from doggan.support.threads import MOST_THREADS
 
 if TYPE_CHECKING:
     from doggan.pipeline import CompetitionResult
@@ -40,9 +41,9 @@ def add_generator(parser: ArgumentParser) -> None:
     add_device(parser)
 
 
-def add_recipe(parser: ArgumentParser) -> None:
-    """Which recipe, and what to override in it."""
-    what = f"{', '.join(recipe_names())}, or a TOML file (default dogs)"
+def add_recipe(parser: ArgumentParser, default: str = "dogs") -> None:
+    """Which recipe, and what to override in it; `default` says in the help what it is else."""
+    what = f"{', '.join(recipe_names())}, or a TOML file (default {default})"
     add = parser.add_argument
     add("--recipe", metavar="NAME_OR_FILE", help=what)
     what = "override a value, such as train.batch_size=128"
@@ -74,7 +75,7 @@ def add_device(parser: ArgumentParser) -> None:
     what = "for whatever is computed by a network (default auto)"
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help=what)
     what = "the processor's, fewer to share it (default one a core that is free at the start)"
-    add("--threads", metavar="N", type=positive, help=what)
+    add("--threads", metavar="N", type=partial(whole_number, 1, MOST_THREADS), help=what)
 
 
 def add_judge(parser: ArgumentParser) -> None:
@@ -124,15 +125,17 @@ def duration(text: str) -> float:
         raise ArgumentTypeError(str(error)) from error
 
 
-def whole_number(least: int, text: str) -> int:
-    """A whole number of `least` or more."""
-    if not text.isdecimal() or not least <= int(text) < 2**32:
-        raise ArgumentTypeError(f"'{text}' is not a whole number of {least} or more")
+def whole_number(least: int, most: int, text: str) -> int:
+    """A whole number from `least` to `most`."""
+    digits = text.isdecimal() and len(text) <= len(str(most))
+    if not digits or not least <= int(text) <= most:
+        raise ArgumentTypeError(f"'{text:.50}' is not a whole number from {least} to {most:,}")
     return int(text)
 
 
-positive = partial(whole_number, 1)
-seed = partial(whole_number, 0)
+seed = partial(whole_number, 0, 2**32 - 1)
+positive = partial(whole_number, 1, 2**32 - 1)
+made = partial(whole_number, 1, 100_000)  # what a command makes so many of, and may hold at once
 
 
 def numbers(text: str) -> tuple[float, ...]:

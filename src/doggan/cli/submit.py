@@ -13,7 +13,7 @@ EXAMPLE = "doggan submit someone/doggan-dcgan --wait"
 def add_arguments(parser: ArgumentParser) -> None:
     add_kernel(parser)
     add = parser.add_argument
-    add("--version", type=positive, help="of the kernel (default: its latest)")
+    add("--version", type=positive, help="of the kernel (default: the one meant, else its latest)")
     add("--file", default=ENTRY, help=f"what it left (default {ENTRY})")
     add("--message", default="doggan", help="your note to the entry")
     add("--wait", action="store_true", help="until there is a score")

@@ -31,7 +31,13 @@ def run(args: Namespace, say: Say) -> Outcome:
     check_run_folder(args.out, args.resume)  # before speeds are measured
     recipe = fit_to_budget(recipe, imageset, device=args.device, deadline=deadline, say=say)
     result = train(
-        imageset, args.out, recipe, device=args.device, deadline=deadline, resume=args.resume
+        imageset,
+        args.out,
+        recipe,
+        device=args.device,
+        deadline=deadline,
+        resume=args.resume,
+        say=say,
     )
     # Only such images can be handed in.
     following = "zip" if imageset.images.shape[1:] == (SIDE_PX, SIDE_PX, 3) else "sample"

@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from doggan.cli.options import Outcome, Say, add_generator, beside, positive
+from doggan.cli.options import Outcome, Say, add_generator, beside, made
 from doggan.gan.run_folder import ZIP
 
 EXAMPLE = "doggan zip runs/dogs --out images.zip"
@@ -13,7 +13,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_generator(parser)
     add = parser.add_argument
     add("--out", type=Path, help="the zip (default: RUN/images.zip)")
-    add("--count", type=positive, help="how many images (default 10,000)")
+    add("--count", type=made, help="how many images (default 10,000)")
     add("--truncation", type=float, help="scale of z (default: the recipe's, 1.0)")
 
 

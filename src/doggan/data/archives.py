@@ -1,21 +1,28 @@
 """Where photos lie: a folder, a zip or a tar, read in place by name."""
 
+import os
 import tarfile
 import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
-from doggan.support.errors import InputError
-from doggan.support.files import format_bytes
-from doggan.support.zips import UNREADABLE_ZIP
+from doggan.support.errors import InputError, is_out_of_memory
+from doggan.support.files import BoundedReader, format_bytes, not_regular
+from doggan.support.zips import UNREADABLE_ZIP, BoundedZip, is_folder, read_entry
 
+MAX_FILES = 1_000_000
 MAX_FILE_BYTES = 100_000_000
+_MAX_TAR_HEADER_BYTES = 1_000_000  # of one file: long names and whatever else
 ARCHIVE_SUFFIXES = (".zip", ".tar")
 
-Entries = dict[str, tuple[int, Callable[[], bytes]]]  # by the name: size in bytes, what reads it
+T = TypeVar("T")
+# By the name: the size that an archive tells, in bytes, and what reads the file.
+Entries = dict[str, tuple[int, Callable[[], bytes]]]
 
 
 class UnreadableFileError(Exception):
@@ -43,6 +50,8 @@ class Files:
             return read()
         # Encrypted entries of a zip raise RuntimeError, damaged ones zlib.error or BadZipFile.
         except Exception as error:
+            if is_out_of_memory(error):  # no fault of the file's
+                raise
             raise UnreadableFileError(str(error)) from error
 
 
@@ -77,40 +86,74 @@ def open_files(paths: list[Path]) -> Files:
 def _entries_of(path: Path) -> Entries:
     if path.is_dir():
         entries: Entries = {
-            item.relative_to(path).as_posix(): (item.stat().st_size, item.read_bytes)
-            for item in path.rglob("*")
-            if item.is_file() and not item.is_symlink()
+            item.relative_to(path).as_posix(): (0, partial(_read_file, item))
+            for item in _bounded(_files_below(path), path)
         }
         for item in sorted(path.iterdir()):
-            if item.suffix in ARCHIVE_SUFFIXES:
+            if item.suffix in ARCHIVE_SUFFIXES and item.is_file():
                 entries = _entries_of(item) | entries
         return entries
-    if not path.exists():
-        raise InputError(f"{path} does not exist; expected a folder, zip or tar of photos")
+    if not path.is_file():
+        raise InputError(f"{path} {not_regular(path)}; expected a folder, zip or tar of photos")
     if zipfile.is_zipfile(path) or path.suffix == ".zip":
         return _zip_entries(path)
-    if path.suffix == ".tar" or tarfile.is_tarfile(path):
+    if path.suffix == ".tar" or _is_tar(path):
         return _tar_entries(path)
-    raise InputError(f"{path} is neither a folder, a zip nor a tar of photos")
+    raise InputError(f"{path} is neither a folder, a zip nor an uncompressed tar of photos")
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Plain files, without links. A folder tells what each of its entries is, so that none is
+    looked at by itself: on a slow mount that takes minutes for a competition's 41,000.
+    """
+    folders = [folder]  # a list, as folders may nest deeper than Python calls
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(folder / entry.name)
+                    elif entry.is_file(follow_symlinks=False):
+                        yield folder / entry.name
+        except PermissionError:  # somebody else's, as lost+found
+            continue
+        except OSError as error:
+            raise InputError(f"{folder} cannot be read: {error.strerror}") from error
+
+
+def _read_file(path: Path) -> bytes:
+    with path.open("rb") as file:
+        data = file.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise UnreadableFileError(f"it is more than {format_bytes(MAX_FILE_BYTES)}")
+    return data
 
 
 def _zip_entries(path: Path) -> Entries:
     try:
-        archive = zipfile.ZipFile(path)  # serialises reads, so threads may share it
+        archive = BoundedZip(path, MAX_FILES)  # serialises reads, so threads may share it
     except UNREADABLE_ZIP as error:
         raise InputError(f"{path} is not a readable zip ({error}); fetch it again") from error
     return {
-        entry.filename: (entry.file_size, partial(archive.read, entry))
+        entry.filename: (entry.file_size, partial(read_entry, archive, entry))
         for entry in archive.infolist()
-        if not entry.is_dir()
+        if not is_folder(entry)
     }
 
 
 def _tar_entries(path: Path) -> Entries:
     try:
-        with tarfile.open(path, "r:") as tar:
-            members = [member for member in tar if member.isreg()]
-    except (tarfile.TarError, OSError, EOFError) as error:
+        with (
+            BoundedReader(path, _MAX_TAR_HEADER_BYTES) as file,
+            tarfile.open(fileobj=file, mode="r:") as tar,
+        ):
+            plain = (member for member in _bounded(tar, path) if member.isreg())
+            members = [member for member in plain if member.size >= 0]
+    except InputError:
+        raise
+    # Headers that nest without end or tell of sizes beyond any memory fail in their own ways.
+    except Exception as error:
         raise InputError(
             f"{path} is not a readable, uncompressed tar ({error}); fetch it again, "
             "or unpack it if it is compressed"
@@ -127,6 +170,19 @@ def _tar_entries(path: Path) -> Entries:
 
     named = {member.name.removeprefix("./"): member for member in members}
     return {name: (member.size, partial(read, name, member)) for name, member in named.items()}
+
+
+def _is_tar(path: Path) -> bool:
+    with suppress(Exception), tarfile.open(path, "r:"):  # and never unpacks
+        return True
+    return False
+
+
+def _bounded(items: Iterable[T], path: Path) -> Iterator[T]:
+    for count, item in enumerate(items):
+        if count == MAX_FILES:
+            raise InputError(f"{path} holds more than {MAX_FILES:,} files")
+        yield item
 
 
 def _is_hidden(name: str) -> bool:

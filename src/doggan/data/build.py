@@ -17,7 +17,9 @@ from doggan.recipe import DataRecipe
 from doggan.support.errors import InputError
 from doggan.support.files import atomic_folder, require_free_space
 from doggan.support.progress import progress_bar
-from doggan.support.threads import thread_count
+from doggan.support.threads import map_ahead, thread_count
+
+_IDX_PART = 1024  # images that are squashed at a time
 
 
 def build_imageset(
@@ -65,18 +67,21 @@ def _read_idx(idx: IdxFiles, out: Path, side: int) -> Iterator[Part]:
         read = read_idx(idx, pair)
         count, fits = len(read.images), read.images.shape[1:] == (side, side)
         require_free_space(out, count * side**2 * 3)
-        yield Part(
-            photos=count,
-            images=(read.images if fits else squash(read.images, side))[..., None],
-            origins=[f"{pair[0]}#{number}" for number in range(count)],
-            labels=[idx.label_names[label] for label in read.labels],
-            sha256=read.sha256,
-        )
+        for start in range(0, count, _IDX_PART):
+            part = slice(start, start + _IDX_PART)
+            images = read.images[part]
+            yield Part(
+                photos=len(images),
+                images=(images if fits else squash(images, side))[..., None],
+                origins=[f"{pair[0]}#{start + number}" for number in range(len(images))],
+                labels=[idx.label_names[label] for label in read.labels[part]],
+                sha256=b"" if start else read.sha256,
+            )
 
 
 def _crop_photos(source: Photos, recipe: DataRecipe, label: str) -> Iterator[Part]:
     """A part for every photo, in the photos' order; `label` names the progress bar."""
     # Pillow decodes and resizes outside the interpreter's lock, so threads use every core.
     with ThreadPoolExecutor(thread_count()) as pool:
-        parts = pool.map(lambda photo: crop_photo(source, photo, recipe), source.photos)
+        parts = map_ahead(pool, lambda photo: crop_photo(source, photo, recipe), source.photos)
         yield from progress_bar(label, len(source.photos), of=parts, unit="photo")

@@ -70,7 +70,9 @@ def find_idx(sources: list[Path]) -> IdxFiles | None:
     if len(sources) > 1:
         raise InputError(f"idx files lie in {place}; build a set of one folder of them at a time")
     train = [name for name in image_names if PurePosixPath(name).name.startswith("train")]
-    wanted, names = sorted(train or image_names), files.names()
+    wanted = sorted(train or image_names)
+    # Of a file and its .gz, the one that is unpacked already.
+    names = {_key(name): name for name in reversed(files.names())}
     pairs = tuple((name, _label_file_of(name, names, place)) for name in wanted)
     # Three parts, as of FashionMNIST/raw/train-images-idx3-ubyte: whoever works below a folder
     # called fashion may still have digits.
@@ -152,7 +154,7 @@ def _parse(stream: BinaryIO, dimensions: int) -> np.ndarray:
     header = stream.read(4 + 4 * dimensions)
     expected = bytes((0, 0, 8, dimensions))
     if header[:4] != expected:
-        raise ValueError(f"it begins with {header[:4].hex()}; expected {expected.hex()}")
+        raise ValueError(f"it begins with '{header[:4].hex()}'; expected '{expected.hex()}'")
     if len(header) < 4 + 4 * dimensions:
         raise ValueError("it ends within its header")
     shape = tuple(np.frombuffer(header, ">u4", dimensions, 4).tolist())
@@ -181,12 +183,11 @@ def _key(name: str) -> str:
     return name.lower().removesuffix(".gz").replace(".idx", "-idx")
 
 
-def _label_file_of(image_name: str, names: list[str], place: Path) -> str:
+def _label_file_of(image_name: str, names: dict[str, str], place: Path) -> str:
     path = PurePosixPath(image_name)
     wanted = path.with_name(_key(path.name).replace("images", "labels").replace("idx3", "idx1"))
-    for name in names:
-        if PurePosixPath(name).parent == path.parent and _key(name) == _key(str(wanted)):
-            return name
+    if name := names.get(_key(str(wanted))):
+        return name
     raise InputError(
         f"{place / image_name} has no labels beside it; expected {wanted.name}, or its .gz"
     )

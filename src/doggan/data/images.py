@@ -8,11 +8,13 @@ from PIL import Image
 
 from doggan.data.archives import UnreadableFileError, open_files
 from doggan.data.imageset import is_imageset, open_imageset
-from doggan.data.stanford import is_photo
+from doggan.data.stanford import PHOTO_FORMATS, is_photo
 from doggan.support.errors import InputError
+from doggan.support.files import format_bytes
 from doggan.support.progress import progress_bar
 
 MAX_SIDE_PX = 1024
+MAX_BYTES = 16_000_000_000  # of all images, unpacked
 
 
 def load_images(path: Path) -> np.ndarray:
@@ -34,6 +36,11 @@ def load_images(path: Path) -> np.ndarray:
         except (UnreadableFileError, ValueError) as error:
             raise InputError(f"{path}: {name}: {error}") from error
         if images is None:
+            if len(names) * image.nbytes > MAX_BYTES:
+                raise InputError(
+                    f"{path}: {len(names):,} images of {_size(image)} are more than "
+                    f"{format_bytes(MAX_BYTES)}"
+                )
             images = np.empty((len(names), *image.shape), np.uint8)
         if image.shape != images.shape[1:]:
             raise InputError(
@@ -46,7 +53,7 @@ def load_images(path: Path) -> np.ndarray:
 
 def _decode(data: bytes) -> np.ndarray:
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=PHOTO_FORMATS) as image:
             if max(image.size) > MAX_SIDE_PX:
                 raise ValueError(
                     f"{image.width}x{image.height} pixels; generated images have at "

@@ -11,15 +11,21 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from doggan.support.errors import InputError
+from doggan.support.files import not_regular, read_small_file
+from doggan.support.json_values import is_number
+from doggan.support.leftovers import restore_folder
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
+# Of a manifest: an image has some 100, and so has each photo that was skipped.
+_MANIFEST_BYTES, _MANIFEST_BYTES_AN_IMAGE = 100_000_000, 1_000
 
 
 @dataclass(frozen=True)
@@ -81,8 +87,8 @@ class ImageSet:
 
 
 def is_imageset(path: Path | str) -> bool:
-    """Whether `path` is a folder with a manifest."""
-    return (Path(path) / MANIFEST).is_file()
+    """Whether `path` is a folder with a set's images and their manifest."""
+    return all((Path(path) / name).is_file() for name in (MANIFEST, "images.npy"))
 
 
 def open_imageset(folder: Path | str) -> ImageSet:
@@ -91,23 +97,29 @@ def open_imageset(folder: Path | str) -> ImageSet:
     Raises InputError where the folder is no set, or its arrays are not those the manifest names.
     """
     folder = Path(folder)
+    restore_folder(folder)
     if not is_imageset(folder):
         raise InputError(
             f"{folder} is not a built set (no {MANIFEST}); make one with: "
             f"doggan build PHOTOS --out {folder}"
         )
-    manifest = _read(folder / MANIFEST, lambda path: json.loads(path.read_text("utf-8")))
+    images, labels = _load(folder / "images.npy"), _load(folder / "labels.npy")
+    most_bytes = _MANIFEST_BYTES + _MANIFEST_BYTES_AN_IMAGE * (images.shape or [0])[0]
+    manifest = _read(folder / MANIFEST, partial(_read_json, most_bytes=most_bytes))
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT_VERSION:
         raise InputError(
             f"{folder / MANIFEST} is not a manifest of format {FORMAT_VERSION}; build the set again"
         )
-    images, labels = _load(folder / "images.npy"), np.array(_load(folder / "labels.npy"))
+    if not _tells_all(manifest):
+        raise InputError(f"{folder / MANIFEST} lacks what a set's has; build the set again")
     shaped = images.ndim == 4 and images.dtype == np.uint8 and images.shape[3] in (1, 3)
-    if not shaped or len(images) == 0 or labels.shape != (len(images),) or labels.dtype != np.int64:
+    shaped = shaped and len(images) > 0 and images.shape[1] == images.shape[2]
+    if not shaped or labels.shape != (len(images),) or labels.dtype != np.int64:
         raise InputError(
-            f"{folder}: expected images [N, H, W, 1 or 3] uint8 and labels [N] int64, "
+            f"{folder}: expected images [N, S, S, 1 or 3] uint8 and labels [N] int64, "
             f"found {images.shape} {images.dtype} and {labels.shape} {labels.dtype}"
         )
+    labels = np.array(labels)
     if hash_images(images) != manifest.get("images_sha256"):
         raise InputError(
             f"{folder}/images.npy is not the file that its manifest names; build the set again"
@@ -118,6 +130,19 @@ def open_imageset(folder: Path | str) -> ImageSet:
         )
     frames = _open_frames(folder, manifest, images) if "frames_sha256" in manifest else None
     return ImageSet(folder, images, labels, manifest, frames)
+
+
+def _tells_all(manifest: dict) -> bool:
+    """Whether a manifest has what others read of it, of the kinds that it is written with."""
+    names, settings = manifest.get("label_names"), manifest.get("settings")
+    return (
+        isinstance(names, list)
+        and all(isinstance(name, str) for name in names)
+        and isinstance(manifest.get("crop"), str)
+        and isinstance(manifest.get("counts"), dict)
+        and isinstance(settings, dict)
+        and all(is_number(settings.get(key, 0)) for key in ("fresh_part", "full_part"))
+    )
 
 
 def hash_images(images: np.ndarray) -> str:
@@ -140,14 +165,17 @@ def pieces(images: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _open_frames(folder: Path, manifest: dict, images: np.ndarray) -> Frames:
-    pixels, sizes = _load(folder / "frames.npy"), np.array(_load(folder / "sizes.npy"))
+    pixels, sizes = _load(folder / "frames.npy"), _load(folder / "sizes.npy")
     count, channels = len(images), images.shape[3]
     shaped = pixels.ndim == 4 and pixels.shape[::3] == (count, channels)
-    if not shaped or pixels.dtype != np.uint8 or sizes.shape != (count, 2) or sizes.min() < 1:
+    shaped = shaped and pixels.shape[1] == pixels.shape[2] > 0 and pixels.dtype == np.uint8
+    shaped = shaped and sizes.shape == (count, 2) and sizes.dtype == np.int64
+    if not shaped or sizes.min() < 1:
         raise InputError(
             f"{folder}: expected frames [{count}, F, F, {channels}] uint8 and sizes [{count}, 2], "
             f"found {pixels.shape} {pixels.dtype} and {sizes.shape} {sizes.dtype}"
         )
+    sizes = np.array(sizes)
     if hash_frames(pixels, sizes) != manifest["frames_sha256"]:
         raise InputError(
             f"{folder}: frames.npy and sizes.npy are not those that the manifest names; "
@@ -158,11 +186,21 @@ def _open_frames(folder: Path, manifest: dict, images: np.ndarray) -> Frames:
 
 
 def _load(path: Path) -> np.ndarray:
-    return _read(path, lambda path: np.load(path, "r", allow_pickle=False))
+    return _read(path, _read_array)
+
+
+def _read_array(path: Path) -> np.ndarray:
+    if not path.is_file():
+        raise InputError(f"it {not_regular(path)}")
+    return np.lib.format.open_memmap(path, "r")  # which takes no pickle and no archive
+
+
+def _read_json(path: Path, most_bytes: int) -> object:
+    return json.loads(read_small_file(path, most_bytes))
 
 
 def _read(path: Path, read: Callable[[Path], Any]) -> Any:
     try:
         return read(path)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # a header that is none fails in whatever part of NumPy meets it
         raise InputError(f"{path} cannot be read ({error}); build the set again") from error

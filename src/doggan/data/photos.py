@@ -4,6 +4,8 @@ import hashlib
 import io
 import os
 from collections.abc import Iterable
+from contextlib import ExitStack
+from threading import Lock
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
@@ -11,13 +13,17 @@ from PIL import ExifTags, Image, ImageOps
 from doggan.data.archives import UnreadableFileError
 from doggan.data.crops import CROPS, WHOLE_FRAME, WITH_FRAMES, Size, Window
 from doggan.data.imageset_writer import Part
-from doggan.data.stanford import Annotation, Box, Photo, Photos
+from doggan.data.stanford import PHOTO_FORMATS, Annotation, Box, Photo, Photos
 from doggan.recipe import DataRecipe
+from doggan.support.errors import is_out_of_memory
 
 # albumentations asks the network for its newest version when it is imported, unless told not to.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 MAX_PHOTO_PIXELS = 100_000_000
+# Of larger ones a process decodes one at a time, since the largest take 1.8 GB.
+_LARGE_PHOTO_PIXELS = 25_000_000
+_large_photo = Lock()
 NO_LABEL = "unlabelled"  # of images that lie in no folder of their own
 
 
@@ -27,6 +33,11 @@ class UnusableBoxError(Exception):
 
 def crop_photo(source: Photos, photo: Photo, recipe: DataRecipe) -> Part:
     """The crops of one photo of `source`, and why there are none, or fewer than boxes."""
+    with ExitStack() as stack:
+        return _crop(source, photo, recipe, stack)
+
+
+def _crop(source: Photos, photo: Photo, recipe: DataRecipe, stack: ExitStack) -> Part:
     part = Part()
     whole_frame = recipe.crop in WHOLE_FRAME or not source.annotations
     if photo.annotation is None and not whole_frame:
@@ -35,7 +46,7 @@ def crop_photo(source: Photos, photo: Photo, recipe: DataRecipe) -> Part:
     try:
         data = source.files.read(photo.name)
         part.sha256 = hashlib.sha256(data).digest()
-        picture, orientation = decode_photo(data)
+        picture, orientation = _decode(data, stack)
     except UnreadableFileError:
         part.skipped.append(("unreadable photo", photo.name))
         return part
@@ -67,16 +78,26 @@ def decode_photo(data: bytes) -> tuple[Image.Image, int]:
     Returns the photo and the EXIF orientation (1 to 8) that was undone. Transparency shows white.
     Raises UnreadableFileError for what cannot be decoded whole, and past MAX_PHOTO_PIXELS.
     """
+    with ExitStack() as stack:
+        return _decode(data, stack)
+
+
+def _decode(data: bytes, stack: ExitStack) -> tuple[Image.Image, int]:
+    """`decode_photo`; a large photo keeps others from being decoded until `stack` is left."""
     try:
-        with Image.open(io.BytesIO(data)) as photo:
+        with Image.open(io.BytesIO(data), formats=PHOTO_FORMATS) as photo:
             if photo.width * photo.height > MAX_PHOTO_PIXELS:
                 raise UnreadableFileError(f"{photo.width}x{photo.height} pixels are too many")
-            orientation = photo.getexif().get(ExifTags.Base.Orientation, 1)
+            if photo.width * photo.height > _LARGE_PHOTO_PIXELS:
+                stack.enter_context(_large_photo)
+            orientation = _orientation_of(photo)
             photo.load()  # it outlives its file
             upright = photo if orientation == 1 else ImageOps.exif_transpose(photo)
             return _to_rgb(upright), orientation
     # Pillow's decoders raise far more than OSError on damaged files.
     except Exception as error:
+        if is_out_of_memory(error):  # no fault of the photo's
+            raise
         raise UnreadableFileError(str(error)) from error
 
 
@@ -138,6 +159,15 @@ def squash(images: Iterable[np.ndarray], side: int) -> np.ndarray:
     """
     squares = [Image.fromarray(image).resize((side, side), Image.LANCZOS) for image in images]
     return np.stack([np.asarray(image) for image in squares])
+
+
+def _orientation_of(photo: Image.Image) -> int:
+    """1 to 8; 1, upright, where its EXIF is damaged or says something else."""
+    try:
+        found = photo.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # the pixels are as good without
+        return 1
+    return found if found in range(1, 9) else 1
 
 
 def _to_rgb(photo: Image.Image) -> Image.Image:

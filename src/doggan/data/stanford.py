@@ -5,6 +5,7 @@ whatever folders. The path is the key: some annotations carry a literal `%s` as 
 """
 
 import math
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,11 @@ from doggan.data.archives import Source, UnreadableFileError, open_files
 from doggan.support.errors import InputError
 
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+# What Pillow may take a photo for, whatever it is called: of others some run programs (EPS).
+PHOTO_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 MAX_ANNOTATION_BYTES = 1_000_000
+MAX_BOXES = 1_000  # in a photo; Stanford's have six at most
+_ENCODINGS = {b"utf-8", b"us-ascii", b"ascii", b"iso-8859-1", b"latin-1", b"windows-1252"}
 
 
 class Box(NamedTuple):
@@ -89,6 +94,7 @@ def find_photos(sources: list[Path]) -> Photos:
         breed = breeds[_wnid(_folder(name))] = _folder(name)
         if _id(name) not in photo_ids:
             skipped.append(("annotation without a photo", name))
+            continue
         try:
             annotations[_id(name)] = (breed, parse_annotation(files.read(name)))
         except (ValueError, UnreadableFileError):
@@ -119,6 +125,9 @@ def parse_annotation(data: bytes) -> Annotation:
     if len(data) > MAX_ANNOTATION_BYTES or b"<!" in data.replace(b"<!--", b""):
         # A document type can declare entities that expand without bound.
         raise ValueError("too large, or with a document type")
+    encoding = re.search(rb"encoding\s*=\s*[\"']([^\"']*)", data[:200])
+    if b"\0" in data or (encoding and encoding[1].lower() not in _ENCODINGS):
+        raise ValueError("in an encoding that could hide a document type")
     try:
         root = ET.fromstring(data)
     except (ET.ParseError, UnicodeDecodeError, LookupError) as error:
@@ -126,8 +135,12 @@ def parse_annotation(data: bytes) -> Annotation:
     if root.tag != "annotation":
         raise ValueError(f"the root is <{root.tag}>, not <annotation>")
     width, height = (_number(root.find(f"size/{name}")) for name in ("width", "height"))
-    frame = (round(width), round(height)) if width and height else None
-    return Annotation(frame=frame, boxes=tuple(_box(item) for item in root.iterfind("object")))
+    # What is less than a pixel is no frame.
+    frame = (round(width), round(height)) if min(width or 0, height or 0) >= 1 else None
+    boxes = tuple(_box(item) for item in root.iterfind("object"))
+    if len(boxes) > MAX_BOXES:
+        raise ValueError(f"{len(boxes):,} boxes in one photo")
+    return Annotation(frame=frame, boxes=boxes)
 
 
 def _box(element: ET.Element) -> Box | None:

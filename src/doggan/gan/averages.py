@@ -7,11 +7,10 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
+from doggan.gan.checkpoint import read_last_checkpoint
 from doggan.gan.generator_file import load_generator
 from doggan.gan.networks import Generator
-from doggan.gan.run_folder import CHECKPOINT
 from doggan.gan.sampler import BATCH, labels_asked_for, latents
-from doggan.gan.state import read_checkpoint
 from doggan.support.errors import InputError
 
 NORM_IMAGES = 1_000  # from which batch norm's statistics are estimated
@@ -24,9 +23,9 @@ def load_averages(folder: Path, device: str = "auto") -> list[Generator]:
     """
     generator, recipe = load_generator(folder, device)
     averages = nn.ModuleList(copy.deepcopy(generator) for _ in recipe.train.ema_parts)
-    path = folder / CHECKPOINT
+    content, path, _ = read_last_checkpoint(folder)
     try:
-        averages.load_state_dict(read_checkpoint(path)["emas"])
+        averages.load_state_dict(content["emas"])
     except (RuntimeError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} does not fit the generator beside it: {error}") from error
     return list(averages)

@@ -8,7 +8,7 @@ import torch
 
 from doggan.data.batches import Batches
 from doggan.data.imageset import ImageSet
-from doggan.gan.distributed import started_by_torchrun
+from doggan.gan.distributed import choose_processes, started_by_torchrun
 from doggan.gan.monitor import Monitor
 from doggan.gan.schedule import batch_size_at
 from doggan.gan.state import new_state
@@ -63,12 +63,13 @@ def fit_to_budget(
 def images_per_second(recipe: Recipe, imageset: ImageSet, device: str) -> float:
     """How many images a second a training of the recipe shows, in the middle of its course.
 
-    Several GPUs are taken to share each batch without loss.
+    Several processes are taken to share each batch without loss.
     """
     place = choose_device(device)
-    gpus = torch.cuda.device_count() if place.type == "cuda" else 1
+    gpus = torch.cuda.device_count() if place.type == "cuda" else 0
     options, precision = recipe.train, choose_precision(recipe.train.precision, place)
-    batch_size = max(2, batch_size_at(options, 0.5) // gpus)
+    processes, _ = choose_processes(options, gpus)
+    batch_size = max(2, batch_size_at(options, 0.5) // processes)
     state, monitor = new_state(imageset, recipe, place, precision), Monitor(place)
     batches = Batches(imageset, options, seed=recipe.seed, device=place)
     steps = make_steps(state, state.discriminator, options, monitor, precision)
@@ -81,7 +82,7 @@ def images_per_second(recipe: Recipe, imageset: ImageSet, device: str) -> float:
             steps.train(real, steps.fakes(state.generator, labels), labels)
             monitor.check()  # waits for the device
             images += batch_size
-        return images / elapsed * gpus
+        return images / elapsed * processes
 
     take_steps(_WARM_UP_SECONDS)
     return take_steps(_MEASURED_SECONDS)

@@ -5,7 +5,8 @@ Either is read without running anything in it.
 """
 
 import json
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -13,8 +14,9 @@ import torch
 from doggan.gan.networks import Generator, make_networks
 from doggan.recipe import Recipe, recipe_from_toml, recipe_to_toml
 from doggan.support.device import choose_device
-from doggan.support.errors import InputError
+from doggan.support.errors import InputError, in_short
 from doggan.support.files import atomic_path
+from doggan.support.zips import require_stored
 
 FORMAT = "doggan generator 1"
 SUFFIXES = (".safetensors", ".pt")
@@ -73,20 +75,34 @@ def load_generator(run_or_file: Path, device: str = "auto") -> tuple[Generator, 
     try:
         tensors, metadata = read_tensors(path)
         if metadata.get("format") != FORMAT:
-            raise InputError(f"{path} is not a file of the format '{FORMAT}'")
+            raise ValueError(f"it is not a file of the format '{FORMAT}'")
         recipe = recipe_from_toml(metadata["recipe"], where=str(path))
         side, channels = int(metadata["side"]), int(metadata["channels"])
         label_names = json.loads(metadata.get("label_names", "[]"))
         if not (isinstance(label_names, list) and all(isinstance(x, str) for x in label_names)):
             raise ValueError("its label_names are not a list of names")
-        network, _ = make_networks(
-            recipe.networks, side=side, channels=channels, label_count=len(label_names), seed=0
-        )
-        network.load_state_dict(tensors)
+        if channels not in (1, 3) or (recipe.networks.conditional and not label_names):
+            raise ValueError(f"its images have {channels} channels and {len(label_names)} labels")
+        # Nothing is allocated for what the file does not hold, such as a discriminator.
+        with torch.device("meta"):
+            network, _ = make_networks(
+                recipe.networks,
+                side=side,
+                channels=channels,
+                label_count=len(label_names),
+                seed=0,
+            )
+        if _kinds(network.state_dict()) != _kinds(tensors):
+            raise ValueError("its tensors are not those of its recipe")
+        network.load_state_dict(tensors, assign=True)
         network.label_names = tuple(label_names)
-    except (KeyError, ValueError, RuntimeError) as error:
-        raise InputError(f"{path} is not a readable generator: {error}") from error
+    except (KeyError, ValueError, RuntimeError, InputError) as error:
+        raise InputError(f"{path} is not a readable generator: {in_short(error)}") from error
     return network.eval().requires_grad_(False).to(place), recipe
+
+
+def _kinds(tensors: Mapping[str, torch.Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
 
 
 def save_tensors(folder: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> Path:
@@ -97,12 +113,45 @@ def save_tensors(folder: Path, tensors: dict[str, torch.Tensor], metadata: dict[
         save_file = None
     path, other = (folder / name for name in (GENERATORS if save_file else GENERATORS[::-1]))
     with atomic_path(path) as temporary:
-        if save_file:
-            save_file(tensors, temporary, metadata)
-        else:
-            torch.save({"metadata": metadata, "tensors": tensors}, temporary)
+        try:
+            if save_file:
+                save_file(tensors, temporary, metadata)
+            else:
+                torch.save({"metadata": metadata, "tensors": tensors}, temporary)
+        # How either reports a full disk: SafetensorError is of no other kind.
+        except Exception as error:
+            raise OSError(str(error)) from error
     other.unlink(missing_ok=True)  # it would be of an earlier state
     return path
+
+
+def require_whole(tensors: Iterable[torch.Tensor], most_bytes: int) -> None:
+    """Raises ValueError where a tensor repeats its numbers, and so seems larger than what there is
+    of it, is no plain one of the CPU's, or where all together take more than `most_bytes`."""
+    storages = {}
+    for tensor in tensors:
+        if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
+            raise ValueError("it holds tensors of another kind")
+        storage = tensor.untyped_storage()
+        storages[storage.data_ptr()] = storage.nbytes()
+        if tensor.nbytes > storage.nbytes():
+            raise ValueError("it holds fewer numbers than it tells of")
+    if sum(storages.values()) > most_bytes:
+        raise ValueError("it holds fewer numbers than it tells of")
+
+
+def load_tensors(path: Path) -> object:
+    """What `torch.save` wrote, on the CPU: tensors, numbers, text, and what holds them.
+
+    Nothing in it is executed. Raises an error of some kind where it is damaged or foreign.
+    """
+    require_stored(path)
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            # The one allowed call that takes any amount of memory.
+            if name.endswith("/data.pkl") and b"bytearray" in archive.read(name):
+                raise ValueError("it holds other things than tensors")
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -112,7 +161,7 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """
     try:
         if path.suffix == ".pt":
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = load_tensors(path)
             tensors, metadata = content["tensors"], content["metadata"]
         else:
             from safetensors import safe_open
@@ -123,11 +172,11 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         texts = all(isinstance(value, str) for value in metadata.values())
         if not texts or not all(map(torch.is_tensor, tensors.values())):
             raise ValueError("it holds something other than tensors and text about them")
+        require_whole(tensors.values(), path.stat().st_size)
     except ImportError as error:
         reason = "safetensors is missing; install it with: pip install safetensors"
         raise ValueError(reason) from error
     # A torn or foreign file fails in whatever part of the unpickler meets it.
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(reason) from error
+        raise ValueError(in_short(error)) from error
     return tensors, metadata

@@ -1,5 +1,7 @@
 """What can be told from a run's history: a discriminator or a generator that has collapsed."""
 
+from doggan.support.json_values import is_number
+
 COLLAPSE_IMAGES = 50_000  # so long must the discriminator win before it is said
 _ACCURACY_WON = 0.995
 _GRADIENT_GONE = 0.01  # of the largest that the run has seen
@@ -16,10 +18,10 @@ def discriminator_collapsed(rows: list[dict]) -> str | None:
     if not rows or rows[-1]["images"] < COLLAPSE_IMAGES:
         return None
     since = rows[-1]["images"] - COLLAPSE_IMAGES
-    gone = _GRADIENT_GONE * max(row["grad_norm_g"] for row in rows)
+    gone = _GRADIENT_GONE * max(_value(row, "grad_norm_g") for row in rows)
     if not all(
-        min(row["accuracy_real"], row["accuracy_fake"]) >= _ACCURACY_WON
-        and row["grad_norm_g"] <= gone
+        min(_value(row, "accuracy_real"), _value(row, "accuracy_fake")) >= _ACCURACY_WON
+        and _value(row, "grad_norm_g") <= gone
         for row in rows
         if row["images"] > since
     ):
@@ -37,14 +39,20 @@ def modes_collapsed(rows: list[dict]) -> str | None:
     `rows` is the history, oldest first, with `diversity`: the standard deviation of a pixel over
     the sample's images, averaged over the pixels, in units of 0 to 255.
     """
-    most = max((row["diversity"] for row in rows), default=0.0)
-    if not rows or rows[-1]["diversity"] >= _DIVERSITY_LOST * most:
+    found = [_value(row, "diversity") for row in rows]
+    most = max(found, default=0.0)
+    if not rows or found[-1] >= _DIVERSITY_LOST * most:
         return None
     return (
-        f"the generated images have become alike: their diversity is {rows[-1]['diversity']:.1f}, "
+        f"the generated images have become alike: their diversity is {found[-1]:.1f}, "
         f"from {most:.1f} at best. Look at the grids; a lower learning rate or an earlier "
         "checkpoint may help"
     )
+
+
+def _value(row: dict, column: str) -> float:
+    """A row may be of another version, or of somebody else."""
+    return row[column] if is_number(row.get(column)) else 0.0
 
 
 # What a training is watched for: each is given the history and gives a warning or None.

@@ -7,13 +7,9 @@ import torch
 from doggan.gan.distributed import Processes
 from doggan.gan.state import TrainingState
 from doggan.support.device import peak_memory_bytes
-from doggan.support.errors import DogganError
+from doggan.support.errors import NonFiniteLossError
 
 _SUMMED = ("loss_d", "loss_g", "grad_norm_d", "grad_norm_g", "accuracy_real", "accuracy_fake")
-
-
-class NonFiniteLossError(DogganError):
-    """A loss or a gradient became infinite or not a number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +73,15 @@ class Monitor:
 
     def check(self) -> None:
         """Waits for the device; raises NonFiniteLossError where a step has failed."""
+        if failure := self.failure():
+            raise NonFiniteLossError(failure)
+
+    def failure(self) -> str:
+        """Waits for the device; how the first step that failed did so, "" where none has."""
         if not self.failed.item():
-            return
+            return ""
         loss_d, loss_g, norm_d, norm_g, *_, images, steps = self._failure.tolist()
-        raise NonFiniteLossError(
+        return (
             f"training diverged at step {steps + 1:,.0f}, after {images:,.0f} "
             f"images: the discriminator's loss was {loss_d:.4g} and its gradient's norm "
             f"{norm_d:.4g}, the generator's {loss_g:.4g} and {norm_g:.4g}. That step was not "

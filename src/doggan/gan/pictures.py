@@ -46,7 +46,7 @@ def save_gif(frames: list[Path], path: Path) -> None:
     """
     pictures = []
     for shown in evenly_spaced(frames, MAX_GIF_FRAMES):
-        with Image.open(shown) as frame:
+        with Image.open(shown, formats=("PNG",)) as frame:
             # By octree: Pillow's default, the median cut, takes a hundred times as long.
             pictures.append(frame.quantize(256, method=Image.Quantize.FASTOCTREE))
     milliseconds = [round(1000 * GIF_SECONDS / MAX_GIF_FRAMES)] * len(pictures)

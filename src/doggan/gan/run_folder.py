@@ -11,16 +11,19 @@ RECIPE = "recipe.toml"
 ENVIRONMENT = "environment.json"
 STATS = "stats.jsonl"
 TENSORBOARD = "tensorboard"
+NO_TENSORBOARD = "DOGGAN_NO_TENSORBOARD"  # a variable: where it is set there are no such events
 GRIDS = "grids"  # a picture an interval, named by the images seen
 PROGRESS = "progress.gif"
 CURVES = "curves.png"
 CHECKPOINT = "checkpoint.pt"
+PREVIOUS_CHECKPOINT = "checkpoint-previous.pt"  # the one before, for where that is damaged
 # What a whole run adds.
 SET = "set"
 GRID = "grid.png"
 ZIP = ENTRY
 SCORECARD = "scorecard.json"
 RESULT = "result.json"
+RIVAL = "rival"  # the run of another seed, see `doggan.gan.rival`
 # What commands leave beside it.
 SAMPLE = "sample.png"
 NEIGHBOURS = "neighbours.json"
@@ -31,25 +34,35 @@ REPORT = "report.html"
 
 
 def remove_partials(folder: Path) -> None:
-    """Removes what a kill left half written."""
+    """Removes what a kill left half written; a rival may be at work, and removes its own."""
     for partial in [*folder.rglob(".*.partial"), *folder.rglob(".*.partial.previous")]:
+        if partial.is_relative_to(folder / RIVAL):
+            continue
         if partial.is_dir():
             shutil.rmtree(partial, ignore_errors=True)
         else:
             partial.unlink(missing_ok=True)
 
 
+def holds_run(folder: Path) -> bool:
+    """Whether there is a checkpoint to go on from."""
+    return any((folder / name).exists() for name in (CHECKPOINT, PREVIOUS_CHECKPOINT))
+
+
 def check_run_folder(folder: Path, resume: bool) -> None:
     """Raises InputError where a run would be overwritten, there is none to resume, or the folder
-    has a name that safetensors and TensorBoard cannot open."""
+    has a name that safetensors and TensorBoard cannot open, or is written to and thinned out
+    elsewhere, by a link."""
     try:
         str(folder).encode("utf-8")
     except UnicodeEncodeError as error:
         raise InputError(f"the name {folder} is not UTF-8; choose another --out") from error
-    holds_run = (folder / CHECKPOINT).exists()
-    if holds_run and not resume:
+    if link := next((name for name in (GRIDS, RIVAL) if (folder / name).is_symlink()), None):
+        raise InputError(f"{folder / link} is a link; expected a folder of this run's own")
+    held = holds_run(folder)
+    if held and not resume:
         raise InputError(
             f"{folder} already holds a run; continue it with --resume, or choose another --out"
         )
-    if resume and not holds_run:
+    if resume and not held:
         raise InputError(f"{folder} holds no {CHECKPOINT}; there is nothing to resume")

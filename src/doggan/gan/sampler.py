@@ -12,6 +12,7 @@ from doggan.recipe import MAX_TRUNCATION
 from doggan.support.errors import InputError
 
 BATCH = 100
+LEAST_RESAMPLED = 0.05  # 4% of all draws lie within; with less, drawing takes for ever
 _WNID = re.compile(r"n[0-9]{8}-")  # before a breed's name, as in n02085620-Chihuahua
 
 
@@ -24,8 +25,9 @@ def latents(
     (0 to 2); `resample` draws values outside [-truncation, truncation] again, as BigGAN does
     (Brock et al. 2018, arXiv:1809.11096). Raises InputError for a truncation out of range.
     """
-    if not 0 <= truncation <= MAX_TRUNCATION or (by == "resample" and truncation == 0):
-        raise InputError(f"truncation is {truncation}; expected 0 to 2, above 0 to resample")
+    least = LEAST_RESAMPLED if by == "resample" else 0
+    if not least <= truncation <= MAX_TRUNCATION:
+        raise InputError(f"truncation is {truncation}; expected {least} to {MAX_TRUNCATION:g}")
     draws = [_draw(seed, length, truncation if by == "resample" else None) for seed in seeds]
     z = torch.from_numpy(np.stack(draws).astype(np.float32))
     return z * truncation if by == "scale" else z

@@ -7,6 +7,10 @@ images, all that follows depends on their number alone, so a training goes on ex
 from doggan.gan.state import TrainingState
 from doggan.recipe import TrainRecipe
 
+# What both learning rates are multiplied with each time that a training has diverged, and how often
+# that may happen.
+SLOWDOWN, MOST_SLOWDOWNS = 0.5, 3
+
 
 def part_done(state: TrainingState, images: int, seconds_left: float) -> float:
     """How much of the run is over, 0 to 1, by its images or its time, whichever is further.
@@ -33,7 +37,7 @@ def rate_factor(recipe: TrainRecipe, done: float) -> float:
 
 def set_learning_rates(state: TrainingState, recipe: TrainRecipe, done: float) -> None:
     """Sets both optimizers' rates for the next step."""
-    factor = rate_factor(recipe, done)
+    factor = rate_factor(recipe, done) * SLOWDOWN**state.slowdowns
     for group in state.generator_optimizer.param_groups:
         group["lr"] = recipe.learning_rate_generator * factor
     for group in state.discriminator_optimizer.param_groups:

@@ -1,9 +1,6 @@
-"""All that a training's next step depends on: made, saved whole and loaded whole."""
+"""All that a training's next step depends on."""
 
-import pickle
-import zipfile
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -11,12 +8,7 @@ from torch import nn
 from doggan.data.imageset import ImageSet
 from doggan.gan.ema import EMA
 from doggan.gan.networks import make_networks
-from doggan.gan.run_folder import CHECKPOINT, RECIPE
-from doggan.recipe import Recipe, SubmissionRecipe, recipe_from_toml, recipe_to_toml
-from doggan.support.errors import DogganError, InputError
-from doggan.support.files import atomic_path, format_bytes, require_free_space
-
-FORMAT_VERSION = 2
+from doggan.recipe import Recipe
 
 
 @dataclass(kw_only=True)
@@ -34,6 +26,7 @@ class TrainingState:
     steps: int = 0  # taken before the next one
     seconds: float = 0.0
     skipped_steps: int = 0
+    slowdowns: int = 0  # how often both rates were lowered, see `schedule.SLOWDOWN`
 
     def parts(self) -> dict[str, object]:
         """What has a state_dict, by its name in a checkpoint."""
@@ -45,9 +38,6 @@ class TrainingState:
             "discriminator_optimizer": self.discriminator_optimizer,
             "scaler": self.scaler,
         }
-
-
-_COUNTERS = ("images_seen", "steps", "seconds", "skipped_steps")
 
 
 def new_state(
@@ -77,80 +67,3 @@ def new_state(
         scaler=torch.amp.GradScaler(device.type, enabled=precision == "fp16"),
         random=torch.Generator(device).manual_seed(recipe.seed),
     )
-
-
-def save_checkpoint(folder: Path, state: TrainingState, recipe: Recipe, set_sha256: str) -> None:
-    """Writes `checkpoint.pt` atomically; the previous one stays good until then.
-
-    Raises DogganError, saying how much space it takes, where it cannot be written.
-    """
-    content = {name: part.state_dict() for name, part in state.parts().items()}
-    content |= {name: getattr(state, name) for name in _COUNTERS}
-    content |= {
-        "format": FORMAT_VERSION,
-        "recipe": recipe_to_toml(recipe),
-        "set_sha256": set_sha256,
-        "random": state.random.get_state(),
-    }
-    size = sum(tensor.nbytes for tensor in _tensors(content))
-    try:
-        require_free_space(folder, size)
-        with atomic_path(folder / CHECKPOINT) as temporary:
-            try:
-                torch.save(content, temporary)
-            except RuntimeError as error:  # how PyTorch's writer reports a full disk
-                raise OSError(error) from error
-    except DogganError as error:
-        raise DogganError(
-            f"{error}. {folder / CHECKPOINT} takes {format_bytes(size)} beside the previous one, "
-            "which is kept: make room, and --resume goes on from it"
-        ) from error
-
-
-def load_checkpoint(folder: Path, state: TrainingState, recipe: Recipe, set_sha256: str) -> None:
-    """Fills `state` from `checkpoint.pt`.
-
-    Raises InputError where the file is missing, damaged, of another version, or of a run with
-    another recipe (its length and its zip aside) or another set. Nothing in it is executed.
-    """
-    path = folder / CHECKPOINT
-    content = read_checkpoint(path)
-    if _course(recipe_from_toml(content["recipe"], str(path))) != _course(recipe):
-        raise InputError(f"{path} was trained by another recipe than {folder / RECIPE}")
-    if content["set_sha256"] != set_sha256:
-        raise InputError(f"{path} was trained on another image set; resume with that one")
-    try:
-        for name, part in state.parts().items():
-            part.load_state_dict(content[name])
-        state.random.set_state(content["random"].cpu())
-        for name in _COUNTERS:
-            setattr(state, name, content[name])
-    except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path} does not fit its recipe: {error}") from error
-
-
-def _course(recipe: Recipe) -> Recipe:
-    """The part of a recipe that decides what each step does: not its length, nor the zip."""
-    train = replace(recipe.train, images=1)
-    return replace(recipe, train=train, submission=SubmissionRecipe())
-
-
-def read_checkpoint(path: Path) -> dict:
-    """What `save_checkpoint` wrote, on the CPU; raises InputError for another file."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"{path} is not a readable checkpoint: {reason}") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT_VERSION:
-        found = content.get("format") if isinstance(content, dict) else type(content).__name__
-        raise InputError(f"{path} has format {found!r}; this version reads {FORMAT_VERSION}")
-    return content
-
-
-def _tensors(value: object) -> list[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        return [value]
-    values = list(value.values()) if isinstance(value, dict) else value
-    nested = values if isinstance(values, list | tuple) else []
-    return [tensor for item in nested for tensor in _tensors(item)]

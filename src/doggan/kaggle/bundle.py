@@ -1,4 +1,4 @@
-"""The package's own sources -> one script for Kaggle, the same bytes on every machine."""
+"""The package's own sources -> one script or notebook for Kaggle, the same bytes everywhere."""
 
 import base64
 import bz2
@@ -10,16 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import doggan
-from doggan.competition import SIDE_PX
+from doggan.competition import JUDGE_DATASET, SIDE_PX
+from doggan.kaggle.notebook import as_notebook
 from doggan.support.files import write_text
 
 LINE_LENGTH = 100
+SUFFIXES = (".py", ".toml", ".html", ".css", ".js")
 _PACKAGE = Path(doggan.__file__).parent
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """A script that was written: `sha256` is of the sources it carries, `files` their number."""
+    """A script or notebook that was written.
+
+    `sha256` is of the sources that it carries, `files` their number.
+    """
 
     path: Path
     size_bytes: int
@@ -27,8 +32,9 @@ class Bundle:
     files: int
 
 
-def write_bundle(out: Path) -> Bundle:
-    """Writes the script `out` from the installed package: its sources and recipes, unchanged.
+def write_bundle(out: Path, *, notebook: bool = False) -> Bundle:
+    """Writes the script `out`, or a notebook, from the installed package: its sources and recipes,
+    unchanged.
 
     The same sources give the same bytes on every machine.
     Raises DogganError where `out` cannot be written.
@@ -36,13 +42,15 @@ def write_bundle(out: Path) -> Bundle:
     files = {
         path.relative_to(_PACKAGE.parent).as_posix(): path.read_bytes().decode("utf-8")
         for path in _PACKAGE.rglob("*")
-        if path.suffix in (".py", ".toml")
+        if path.suffix in SUFFIXES
     }
     contents = pack(files)
     sha256 = hashlib.sha256(contents).hexdigest()
-    script = fill_in(files["doggan/kaggle/inside/script.py"], contents, sha256)
-    write_text(out, script)
-    return Bundle(path=Path(out), size_bytes=len(script.encode()), sha256=sha256, files=len(files))
+    text = fill_in(files["doggan/kaggle/inside/script.py"], contents, sha256)
+    if notebook:
+        text = as_notebook(text)
+    write_text(out, text)
+    return Bundle(path=Path(out), size_bytes=len(text.encode()), sha256=sha256, files=len(files))
 
 
 def pack(files: dict[str, str]) -> bytes:
@@ -67,6 +75,7 @@ def fill_in(template: str, contents: bytes, sha256: str) -> str:
     values = {
         "@VERSION@": doggan.__version__,
         "@RECIPES@": ", ".join(recipes),
+        "@JUDGE@": JUDGE_DATASET,
         "@SHA256@": sha256,
         "@CONTENTS@": "\n".join(textwrap.wrap(encoded, LINE_LENGTH)),
     }

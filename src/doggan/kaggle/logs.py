@@ -24,7 +24,7 @@ _PAUSE_SECONDS = 5.0
 
 
 def read_log(client: Client, kernel: Kernel) -> Iterator[str]:
-    """The lines that the latest run has written so far, as Kaggle has them now."""
+    """The lines that the run has written so far, as Kaggle has them now."""
     log = session_output(client, kernel).log
     try:
         events = json.loads(log or "[]")
@@ -35,7 +35,7 @@ def read_log(client: Client, kernel: Kernel) -> Iterator[str]:
 
 
 def follow_log(client: Client, kernel: Kernel) -> Iterator[str]:
-    """The lines of the latest run as they are written, from the first one on, until it is over.
+    """The lines of the run as they are written, from the first one on, until it is over.
 
     A stream that is cut is taken up again where it stopped: Kaggle sends it from the start, and
     what has been given before is passed over. Raises DogganError where it cannot be had.
@@ -63,7 +63,7 @@ def _events(client: Client, kernel: Kernel) -> Iterator[object]:
     events = queue.SimpleQueue()
 
     def read():
-        for event in client.api.kernels_logs_stream(str(kernel)):
+        for event in client.api.kernels_logs_stream(kernel.reference):
             events.put(event)
 
     outcome = in_background(read)

@@ -12,12 +12,13 @@ from pathlib import Path, PurePosixPath
 
 from slugify import slugify  # Kaggle's client makes slugs by it, too
 
-from doggan.competition import SLUG
+from doggan.competition import JUDGE_DATASET, SLUG
+from doggan.kaggle.machines import machine_problems
 from doggan.support.errors import InputError
 from doggan.support.files import write_json
 
 METADATA_NAME = "kernel-metadata.json"
-SCRIPT_NAME = "doggan_kernel.py"
+SCRIPT_NAME, NOTEBOOK_NAME = "doggan_kernel.py", "doggan_kernel.ipynb"
 _NOBODY = "USER_NAME"
 
 DEFAULTS = {
@@ -31,12 +32,12 @@ DEFAULTS = {
     "enable_tpu": False,
     "enable_internet": False,
     "machine_shape": "NvidiaTeslaT4",
-    "dataset_sources": [],
+    "dataset_sources": [JUDGE_DATASET],
     "competition_sources": [SLUG],
     "kernel_sources": [],
     "model_sources": [],
 }
-_OPTIONAL = {"docker_image_pinning_type", "keywords"}
+_OPTIONAL = {"docker_image", "docker_image_pinning_type", "keywords"}
 _SOURCES = {  # what each list holds, as a pattern and in words
     "dataset_sources": (r"[\w-]+/[\w-]+(/\d+)?", "OWNER/SLUG"),
     "competition_sources": (r"[\w-]+", "SLUG"),
@@ -48,13 +49,19 @@ _MAX_METADATA_BYTES = 100_000
 
 @dataclass(frozen=True, kw_only=True)
 class Kernel:
-    """A kernel's name on Kaggle, OWNER/SLUG."""
+    """A kernel's name on Kaggle, OWNER/SLUG, and the version that is meant (None: its latest)."""
 
     owner: str
     slug: str
+    version: int | None = None
 
     def __str__(self) -> str:
         return f"{self.owner}/{self.slug}"
+
+    @property
+    def reference(self) -> str:
+        """OWNER/SLUG, or OWNER/SLUG/VERSION where a version is meant: the client's own notation."""
+        return str(self) if self.version is None else f"{self}/{self.version}"
 
     @property
     def page(self) -> str:
@@ -63,12 +70,20 @@ class Kernel:
 
 
 def parse_kernel(text: str) -> Kernel:
-    """`someone/doggan-dcgan` -> Kernel. Raises InputError for anything else."""
-    problems = list(_id_problems(text))
+    """`someone/doggan-dcgan`, or `someone/doggan-dcgan/3` for a version of it -> Kernel.
+
+    Raises InputError for anything else.
+    """
+    name, version = text, None
+    if found := re.fullmatch(r"([^/]*/[^/]*)/([1-9]\d{0,8})", text, re.ASCII):
+        name, version = found[1], int(found[2])
+    if name.count("/") != 1:
+        raise InputError(f"'{text}' names no kernel; expected OWNER/SLUG or OWNER/SLUG/VERSION")
+    problems = list(_id_problems(name))
     if problems:
         raise InputError("; ".join(problems))
-    owner, slug = text.split("/")
-    return Kernel(owner=owner, slug=slug)
+    owner, slug = name.split("/")
+    return Kernel(owner=owner, slug=slug, version=version)
 
 
 def load_metadata(folder: Path | str) -> dict:
@@ -96,10 +111,15 @@ def fill_metadata(
     user: str | None = None,
     title: str | None = None,
     datasets: Sequence[str] = (),
+    judge: bool = True,
+    goes_on: bool = False,
+    notebook: bool = False,
 ) -> dict:
     """The metadata with what is given put in; a title also makes the slug, so that they agree.
 
-    Given `datasets` (OWNER/SLUG) replace those of the metadata.
+    Given `datasets` (OWNER/SLUG) replace those of the metadata, but for the organisers' Inception,
+    which is there for a `judge` alone. A kernel that `goes_on` has its own last output as a source.
+    A `notebook` is sent in the script's place, and a script again without.
     """
     filled = dict(metadata)
     owner, _, slug = str(metadata.get("id", "")).partition("/")
@@ -109,7 +129,24 @@ def fill_metadata(
         filled["id"] = f"{owner if user is None else user}/{slug}"
     if datasets:
         filled["dataset_sources"] = list(datasets)
+    if notebook != _is_notebook(filled):
+        filled["code_file"] = NOTEBOOK_NAME if notebook else SCRIPT_NAME
+        filled["kernel_type"] = "notebook" if notebook else "script"
+    _attach(filled, "dataset_sources", JUDGE_DATASET, judge)
+    _attach(filled, "kernel_sources", filled.get("id"), goes_on)
     return filled
+
+
+def _is_notebook(metadata: dict) -> bool:
+    return str(metadata["code_file"]).endswith(Path(NOTEBOOK_NAME).suffix)
+
+
+def _attach(metadata: dict, key: str, source: object, wanted: bool) -> None:
+    """Puts a source into a list, or takes it out; what is no list is a problem for later."""
+    sources = metadata.get(key)
+    if isinstance(sources, list):
+        others = [other for other in sources if other != source]
+        metadata[key] = [*others, source] if wanted else others
 
 
 def owner_of(metadata: dict) -> str | None:
@@ -136,7 +173,7 @@ def find_problems(metadata: dict, folder: Path | str) -> list[str]:
         *_script_problems(metadata["code_file"], Path(folder)),
         *_value_problems(metadata),
         *_source_problems(metadata),
-        *_machine_problems(metadata),
+        *machine_problems(metadata),
     ]
 
 
@@ -159,14 +196,14 @@ def _id_problems(identity: object) -> Iterator[str]:
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug):
         yield f"'{slug}' is no slug; expected lower-case letters, digits and single hyphens"
     elif len(slug) < 5:
-        yield f"the slug '{slug}' has {len(slug)} characters; Kaggle wants 5 or more"
+        yield f"the slug '{slug}' is too short; Kaggle wants 5 characters or more"
 
 
 def _title_problems(title: object, identity: object) -> Iterator[str]:
     if not isinstance(title, str):
         yield f"the title is {title!r}; expected text"
     elif len(title) < 5:
-        yield f"the title '{title}' has {len(title)} characters; Kaggle wants 5 or more"
+        yield f"the title '{title}' is too short; Kaggle wants 5 characters or more"
     elif (slug := slugify(title)) != str(identity).rpartition("/")[2]:
         yield f"the title '{title}' becomes the slug '{slug}', and the id is {identity!r}"
 
@@ -178,16 +215,18 @@ def _script_problems(name: object, folder: Path) -> Iterator[str]:
     path = folder / name
     if not path.is_file() or not path.stat().st_size:
         fault = "is empty" if path.is_file() else "does not exist"
-        yield f"{path} {fault}; run: doggan kernel build --out {path}"
+        flag = " --notebook" if path.suffix == Path(NOTEBOOK_NAME).suffix else ""
+        yield f"{path} {fault}; run: doggan kernel build{flag} --out {path}"
 
 
 def _value_problems(metadata: dict) -> Iterator[str]:
     for key, default in DEFAULTS.items():
         if isinstance(default, bool) and not isinstance(metadata[key], bool):
             yield f"{key} is {metadata[key]!r}; expected true or false"
-    for key in ("language", "kernel_type"):
-        if metadata[key] != DEFAULTS[key]:
-            yield f"{key} is {metadata[key]!r}; expected '{DEFAULTS[key]}', as {SCRIPT_NAME} is one"
+    kind = "notebook" if _is_notebook(metadata) else "script"
+    for key, expected in (("language", "python"), ("kernel_type", kind)):
+        if metadata[key] != expected:
+            yield f"{key} is {metadata[key]!r}; expected '{expected}' for {metadata['code_file']}"
     pinning = metadata.get("docker_image_pinning_type", "original")
     if pinning not in ("original", "latest"):
         yield f"docker_image_pinning_type is {pinning!r}; expected 'original' or 'latest'"
@@ -205,17 +244,3 @@ def _source_problems(metadata: dict) -> Iterator[str]:
     competitions = metadata["competition_sources"]
     if isinstance(competitions, list) and SLUG not in competitions:
         yield f"competition_sources lacks '{SLUG}'; without it there are no photos"
-
-
-def _machine_problems(metadata: dict) -> Iterator[str]:
-    if metadata["enable_internet"] is True:
-        yield "enable_internet is true; the competition's kernels run without: set it to false"
-    if metadata["enable_gpu"] is True and metadata["enable_tpu"] is True:
-        yield "enable_gpu and enable_tpu are both true; a session has one of them"
-    shape = metadata["machine_shape"]
-    if not isinstance(shape, str) or not re.fullmatch(r"[A-Za-z0-9]*", shape):
-        yield f"machine_shape is {shape!r}; expected a name such as NvidiaTeslaT4"
-    elif shape == "NvidiaTeslaP100":
-        yield "machine_shape is NvidiaTeslaP100, which Kaggle has retired; use NvidiaTeslaT4"
-    elif shape.startswith("Nvidia") and metadata["enable_gpu"] is False:
-        yield f"machine_shape is {shape} and enable_gpu is false; set it to true"

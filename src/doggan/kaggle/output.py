@@ -32,7 +32,7 @@ class OutputFile:
 def fetch_outputs(
     client: Client, kernel: Kernel, names: Sequence[str], out: Path | str
 ) -> tuple[OutputFile, ...]:
-    """Downloads the files called `names` of the latest run into the folder `out`.
+    """Downloads the files called `names` of the run into the folder `out`.
 
     Each is whole or absent, and of 2 GB at most. Raises InputError for a name that leaves the
     folder and for one that the run did not leave, DogganError for every failure.
@@ -42,7 +42,7 @@ def fetch_outputs(
             raise InputError(
                 f"'{name}' points out of its folder; expected a name such as images.zip"
             )
-    addresses = _list_files(client, kernel)
+    addresses = list_files(client, kernel)
     if missing := [name for name in names if name not in addresses]:
         raise InputError(f"{kernel} left no {' and no '.join(missing)}; {_there(addresses)}")
     return tuple(_fetch(client, name, addresses[name], Path(out) / name) for name in names)
@@ -56,7 +56,7 @@ def _there(addresses: dict[str, str]) -> str:
     return f"there are {readable(', '.join(names[:_SHOWN_NAMES]))}{more}"
 
 
-def _list_files(client: Client, kernel: Kernel) -> dict[str, str]:
+def list_files(client: Client, kernel: Kernel) -> dict[str, str]:
     """The names of the run's files, and where each can be had for some minutes."""
     files, token = {}, ""
     while True:

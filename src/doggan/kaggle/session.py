@@ -56,10 +56,10 @@ class GpuQuota:
 
 
 def session_status(client: Client, kernel: Kernel) -> SessionStatus:
-    """How the latest run does."""
+    """How the run does: of the version that is meant, else the latest one."""
     answer = _ask(client, kernel, "get_kernel_session_status")
     return SessionStatus(
-        kernel=str(kernel),
+        kernel=kernel.reference,
         status=answer.status.name.lower(),
         message=readable(answer.failure_message),
     )
@@ -95,7 +95,9 @@ def wait_for_session(client: Client, kernel: Kernel, tell: Callable[[str], None]
 
 
 def current_version(client: Client, kernel: Kernel) -> int:
-    """The number of the kernel's latest version."""
+    """The number of the version that is meant, else of the kernel's latest."""
+    if kernel.version is not None:
+        return kernel.version
     answer = _ask(client, kernel, "get_kernel")
     version = answer.metadata.current_version_number if answer.metadata else 0
     if not version:
@@ -104,15 +106,15 @@ def current_version(client: Client, kernel: Kernel) -> int:
 
 
 def session_output(client: Client, kernel: Kernel, token: str = "") -> Any:
-    """A page of what the latest run left: `files`, `next_page_token`, and its `log` so far."""
+    """A page of what the run left: `files`, `next_page_token`, and its `log` so far."""
     return _ask(client, kernel, "list_kernel_session_output", page_size=100, page_token=token)
 
 
 def not_there(kernel: Kernel) -> dict[int, str]:
     """What refusals mean of a kernel; Kaggle answers 403 for names that it does not know, too."""
     return {
-        status: f"Kaggle shows no kernel '{kernel}' to you ({status}); its name is in the address "
-        "of its page, kaggle.com/code/OWNER/SLUG, and a private one is its owner's alone"
+        status: f"Kaggle shows no kernel '{kernel.reference}' to you ({status}); its name is in "
+        "its page's address, kaggle.com/code/OWNER/SLUG, and a private one is its owner's alone"
         for status in (403, 404)
     }
 
@@ -123,7 +125,10 @@ def _ask(client: Client, kernel: Kernel, method: str, **fields: object) -> Any:
 
     # `get_kernel` takes an ApiGetKernelRequest, and so with all.
     request = getattr(types, f"Api{method.title().replace('_', '')}Request")()
-    for name, value in {"user_name": kernel.owner, "kernel_slug": kernel.slug, **fields}.items():
+    fields |= {"user_name": kernel.owner, "kernel_slug": kernel.slug}
+    if kernel.version is not None:
+        fields["version_label"] = f"v{kernel.version}"
+    for name, value in fields.items():
         setattr(request, name, value)
     return client.ask_sdk(
         lambda sdk: getattr(sdk.kernels.kernels_api_client, method)(request), not_there(kernel)

@@ -44,7 +44,10 @@ def submit(client: Client, kernel: Kernel, *, version: int, file: str, message: 
     A post whose answer was lost is not repeated, as it may have arrived.
     """
     refusals = {
-        403: f"Kaggle refuses the submission (403): accept the competition's rules at {RULES_URL}",
+        403: "Kaggle refuses the submission (403). Known causes: the competition's rules are not "
+        f"accepted ({RULES_URL}); the API token lacks the scope to submit; the day's submissions "
+        "are used up; the competition takes no late entries. By hand it is done, or refused with a "
+        f"reason, on the kernel's page, under Output: {kernel.page}",
         404: f"Kaggle knows no version {version} of {kernel} with a file '{file}' (404)",
     }
     post = (file, message, SLUG, str(kernel), version)

@@ -47,11 +47,12 @@ class RunSection:
     A picture that turns out damaged is left out, and the run's notes say so.
     """
 
-    def __init__(self, run: RunRecord, number: int, runs: int):
-        """Run `number`, from 0, of `runs`, which share the page's bytes."""
+    def __init__(self, run: RunRecord, number: int, runs: int, path: Path):
+        """Run `number`, from 0, of `runs`, which share the page's bytes; commands on the page name
+        it by `path`."""
         self.run = run
         self.colour = charts.COLOURS[number]
-        self.command_path = shlex.quote(str(run.folder))
+        self.command_path = shlex.quote(str(path))
         self.headline = headline(run)
         self.tiles = tiles(run)
         self.final = run.final_grid and self._encode(run.final_grid, _FINAL_BYTES // runs)
@@ -89,24 +90,33 @@ class RunSection:
         return list(zip(nearest.pairs, pictures, strict=True))
 
 
-def write_report(folders: Sequence[Path], out: Path) -> Report:
+def write_report(
+    folders: Sequence[Path], out: Path, *, named: Sequence[Path] | None = None
+) -> Report:
     """Writes the page of one run, or of up to MAX_RUNS side by side, atomically.
 
-    It stays under MAX_BYTES, needs no network, and says what a folder lacks. Raises InputError
+    It stays under MAX_BYTES, needs no network, and says what a folder lacks. Commands on it name
+    the folders as `named`, where they will lie (None: where they are). Raises InputError
     where a folder is no run's or there are too many, DogganError where `out` cannot be written.
     """
     if not 1 <= len(folders) <= MAX_RUNS:
         raise InputError(f"{len(folders)} runs were given; a report holds 1 to {MAX_RUNS}")
     runs = list(map(RunRecord, folders, _names(folders)))
-    page = render(runs).encode("utf-8", "replace")  # JSON and file names can hold half characters
+    page = render(runs, named).encode(
+        "utf-8", "replace"
+    )  # JSON and file names can hold half characters
     write_bytes(out, page)
     notes = [f"{run.name}: {note}" for run in runs for note in run.notes]
     return Report(path=str(out), bytes=len(page), runs=[run.name for run in runs], notes=notes)
 
 
-def render(runs: Sequence[RunRecord]) -> str:
+def render(runs: Sequence[RunRecord], named: Sequence[Path] | None = None) -> str:
     """The page's HTML; what turns out damaged on the way is added to the runs' notes."""
-    sections = [RunSection(run, number, len(runs)) for number, run in enumerate(runs)]
+    paths = named or [run.folder for run in runs]
+    sections = [
+        RunSection(run, number, len(runs), path)
+        for number, (run, path) in enumerate(zip(runs, paths, strict=True))
+    ]
     curves = charts.draw_curves(runs)
     rankings, differ_in = _rankings(runs)
     own = [chart for section in sections for chart in (section.histogram, section.sweep) if chart]

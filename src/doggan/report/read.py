@@ -5,6 +5,7 @@ of the folder leaves a note besides. Only a folder that is no run at all is an e
 """
 
 import json
+import os
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TypeVar
 
 from doggan.competition import IMAGES
 from doggan.gan import run_folder
+from doggan.recipe import MAX_RECIPE_BYTES
 from doggan.scoring.neighbours import Nearest, parse_nearest
 from doggan.scoring.scorecard import Scorecard, read_scorecard
 from doggan.scoring.sweep import Sweep, parse_sweep
@@ -66,8 +68,9 @@ class RunRecord:
         self.check: SubmissionCheck | None = self._check_zip()
 
     def note(self, line: str) -> None:
-        """Keeps a line for the page, within bounds."""
+        """Keeps a line for the page, within bounds; files are named as in the folder."""
         if len(self.notes) < _MAX_NOTES:
+            line = line.replace(f"{self.folder}{os.sep}", "")
             self.notes.append(" ".join(line.split())[:_MAX_VALUE_LENGTH])
 
     def _find(self, name: str) -> Path | None:
@@ -80,14 +83,14 @@ class RunRecord:
             return None
         return path
 
-    def _read_text(self, name: str) -> str | None:
+    def _read_text(self, name: str, most_bytes: int = MAX_TEXT_BYTES) -> str | None:
         path = self._find(name)
         if path is None:
             return None
         try:
-            if path.stat().st_size <= MAX_TEXT_BYTES:
+            if path.stat().st_size <= most_bytes:
                 return path.read_text("utf-8")
-            self.note(f"{name} has over {format_bytes(MAX_TEXT_BYTES)}, and was left out")
+            self.note(f"{name} has over {format_bytes(most_bytes)}, and was left out")
         except (OSError, ValueError) as error:
             self.note(f"{name} cannot be read: {error}")
         return None
@@ -105,7 +108,7 @@ class RunRecord:
 
     def _read_toml(self, name: str) -> dict[str, str]:
         try:
-            return _flatten(tomllib.loads(self._read_text(name) or ""))
+            return _flatten(tomllib.loads(self._read_text(name, MAX_RECIPE_BYTES) or ""))
         except (ValueError, RecursionError) as error:
             self.note(f"{name} is damaged: {error}")
             return {}

@@ -20,8 +20,11 @@ CONDITIONS = (
     "reference_sha256",
     "reference",
 )
-_HEADER = ("rank", "entry", "MiFID", "95% interval", "FID", "95% interval", "distance", "")
-_RIGHT = ("MiFID", "FID", "distance")
+_HEADER = (
+    *("rank", "entry", "MiFID", "95% interval", "FID", "95% interval"),
+    *("distance", "precision", "recall", ""),
+)
+_RIGHT = ("MiFID", "FID", "distance", "precision", "recall")
 
 
 @dataclass(frozen=True)
@@ -89,10 +92,14 @@ class Ranking:
         """Aligned lines for people: the conditions, a line an entry, and what is within noise."""
         lines = [
             _describe(self.entries[0].scorecard),
-            *_align([_HEADER, *map(self._row, self.entries)]),
+            *_align([_HEADER, *map(self._row, self.entries)], optional=("precision", "recall")),
             "intervals cover which images were drawn, not another training, nor FID's bias with "
             "their count",
         ]
+        if any(entry.scorecard.manifold_precision is not None for entry in self.entries):
+            lines.append(
+                "low precision: many images look like no dog; low recall: many dogs are missing"
+            )
         for members in self.clusters():
             names = ", ".join(entry.name for entry in members)
             lines.append(f"within noise, not ranked apart: {names}")
@@ -125,6 +132,8 @@ class Ranking:
             f"{card.fid:.2f}",
             f"{card.fid_interval:.2f}",
             f"{card.distance:.4f}",
+            _in_short(card.manifold_precision),
+            _in_short(card.manifold_recall),
             "penalty" if card.penalised else "",
         )
 
@@ -158,6 +167,10 @@ def summarise(rankings: Sequence[Ranking]) -> str:
     return text
 
 
+def _in_short(part: float | None) -> str:
+    return "" if part is None else f"{part:.3f}"
+
+
 def _describe(card: Scorecard) -> str:
     kaggle = "" if card.comparable_with_kaggle else "; not comparable with Kaggle's board"
     return (
@@ -167,13 +180,14 @@ def _describe(card: Scorecard) -> str:
     )
 
 
-def _align(rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    cells = (
-        (
-            cell.rjust(width) if title in _RIGHT else cell.ljust(width)
-            for cell, width, title in zip(row, widths, _HEADER, strict=True)
-        )
-        for row in rows
-    )
-    return ["  ".join(line).rstrip() for line in cells]
+def _align(rows: list[tuple[str, ...]], optional: Sequence[str]) -> list[str]:
+    """The rows as lines; a column of an `optional` title that nobody has a value in is left out."""
+    columns = [
+        column for column in zip(*rows, strict=True) if column[0] not in optional or any(column[1:])
+    ]
+    aligned = []
+    for title, *cells in columns:
+        width = max(map(len, (title, *cells)))
+        align = str.rjust if title in _RIGHT else str.ljust
+        aligned.append([align(cell, width) for cell in (title, *cells)])
+    return ["  ".join(line).rstrip() for line in zip(*aligned, strict=True)]

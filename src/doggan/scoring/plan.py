@@ -5,7 +5,8 @@ score, and the run's zip comes all the same.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +14,13 @@ import numpy as np
 from doggan.competition import SIDE_PX
 from doggan.scoring.features import DeadlineExpiredError, extract_features, measure_rate
 from doggan.scoring.judges.judge import Judge
+from doggan.scoring.manifolds import precision_and_recall
 from doggan.scoring.mifid import score_features
 from doggan.scoring.reference import Reference
 from doggan.scoring.score import score_images
 from doggan.scoring.scorecard import Scorecard
 from doggan.support.deadline import Deadline, format_duration
-from doggan.support.errors import DogganError, InputError
+from doggan.support.errors import DogganError, InputError, in_short, is_out_of_memory
 
 MARGIN = 1.25  # what was measured may take this much longer in the end
 SCORING_SHARE = 0.4  # scoring may take no more than this part of a time limit
@@ -29,33 +31,53 @@ class NoScoreError(DogganError):
     """Why a run ends without a score."""
 
 
+@contextmanager
+def _no_score_without_memory() -> Iterator[None]:
+    """Turns running out of memory into NoScoreError: the zip comes all the same."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        why = f"there is not enough memory for a score ({in_short(error)})"
+        raise NoScoreError(why) from error
+
+
 @dataclass(frozen=True, kw_only=True)
 class ScoringPlan:
     """A judge, a reference whose features are at hand, and the seconds that a score will take:
-    so many an image, and `mathematics_seconds` after that."""
+    so many an image, `mathematics_seconds` for MiFID, and `manifolds_seconds` for precision and
+    recall."""
 
     judge: Judge
     reference: Reference
     count: int
     seconds_an_image: float
     mathematics_seconds: float
+    manifolds_seconds: float
 
     @property
     def seconds(self) -> float:
         """What scoring all `count` images takes."""
-        return self.count * self.seconds_an_image + self.mathematics_seconds
+        return self.count * self.seconds_an_image + self._closing_seconds
 
+    @property
+    def _closing_seconds(self) -> float:
+        return self.mathematics_seconds + self.manifolds_seconds
+
+    @_no_score_without_memory()
     def score(self, images: np.ndarray, deadline: Deadline) -> Scorecard:
         """Scores as many of the images [N, H, W, C] uint8 as there is time for.
 
-        Raises NoScoreError where those are fewer than FEWEST_IMAGES, or have no score.
+        Raises NoScoreError where those are fewer than FEWEST_IMAGES, or have no score, or there is
+        no memory for it.
         """
         try:
             return score_images(
                 images,
                 self.reference,
                 self.judge,
-                deadline=deadline.minus(self.mathematics_seconds),
+                deadline=deadline.minus(self._closing_seconds),
                 at_least=min(FEWEST_IMAGES, len(images)),
             )
         except DeadlineExpiredError as error:
@@ -67,13 +89,15 @@ class ScoringPlan:
             raise NoScoreError(str(error)) from error
 
 
+@_no_score_without_memory()
 def plan_scoring(
     judge: Judge, reference: Reference, count: int, deadline: Deadline, say: Callable[[str], None]
 ) -> ScoringPlan:
     """Extracts the reference's features and measures what scoring `count` images will take.
 
     Where all would take more than SCORING_SHARE of what is left, the plan is for some of either
-    kind. `say` gets a line on that. Raises NoScoreError where FEWEST_IMAGES would take too long.
+    kind. `say` gets a line on that. Raises NoScoreError where FEWEST_IMAGES would take too long, or
+    there is no memory for them.
     """
     if len(reference) < 2:
         raise NoScoreError("a score needs 2 reference images or more")
@@ -112,13 +136,15 @@ def plan_scoring(
     random = np.random.default_rng(0).random((count, judge.dimensions), dtype=np.float32)
     started = time.perf_counter()
     score_features(random, features, judge.eps)
-    mathematics = time.perf_counter() - started
+    scored = time.perf_counter()
+    precision_and_recall(random, features)
     return ScoringPlan(
         judge=judge,
         reference=reference,
         count=count,
         seconds_an_image=seconds_an_image,
-        mathematics_seconds=mathematics,
+        mathematics_seconds=scored - started,
+        manifolds_seconds=time.perf_counter() - scored,
     )
 
 

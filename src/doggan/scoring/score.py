@@ -12,6 +12,7 @@ from doggan.gan import sampler
 from doggan.gan.networks import Generator
 from doggan.scoring.features import extract_features
 from doggan.scoring.judges.judge import Judge
+from doggan.scoring.manifolds import precision_and_recall
 from doggan.scoring.mifid import score_features
 from doggan.scoring.reference import Reference
 from doggan.scoring.scorecard import Scorecard
@@ -87,9 +88,12 @@ def score_extracted(
             "every generated image is one of the reference images (distance 0), and MiFID divides "
             "by that distance; score images that a generator made"
         )
+    manifolds = precision_and_recall(generated_features, reference.features(judge))
     differences = _differences_from_kaggle(len(generated_features), reference)
     return Scorecard(
         **vars(score),
+        manifold_precision=manifolds and manifolds[0],
+        manifold_recall=manifolds and manifolds[1],
         eps=judge.eps,
         judge=judge.name,
         weights_sha256=judge.weights_sha256,

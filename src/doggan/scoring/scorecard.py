@@ -23,6 +23,7 @@ _FITS = {
     # What goes to a terminal holds nothing that would steer it.
     str: lambda value: type(value) is str and value.isprintable(),
     str | None: lambda value: value is None or _FITS[str](value),
+    float | None: lambda value: value is None or _FITS[float](value),
     Interval: lambda value: (
         type(value) is list
         and len(value) == 2
@@ -40,6 +41,9 @@ class Scorecard:
     `weights_sha256` are the judge's; `reference` says in words which images, and how cropped and
     resized, and `reference_sha256` is the hash of their pixels, None on the cards of doggan's first
     days. `comparable_with_kaggle`: Kaggle's judge and crop, and as many images of either kind.
+    `manifold_precision` and `manifold_recall` are the parts of the generated images that look like
+    the reference's, and of the reference's that look like generated ones, see
+    `doggan.scoring.manifolds`; None where they were not measured.
     `notice` holds what people must read beside the number, "" where there is nothing.
     The intervals hold 95% of what chance in the draw of the generated images does; what they leave
     out stands in `doggan.scoring.interval`.
@@ -51,6 +55,8 @@ class Scorecard:
     mifid: float
     mifid_interval: Interval
     eps: float
+    manifold_precision: float | None = None
+    manifold_recall: float | None = None
     judge: str
     weights_sha256: str
     resize: str
@@ -94,6 +100,7 @@ class Scorecard:
             f"MiFID     {self.mifid:.4f} (95%: {self.mifid_interval:.4f})",
             f"FID       {self.fid:.4f} (95%: {self.fid_interval:.4f})",
             f"distance  {self.distance:.4f} ({counted}: eps {self.eps})",
+            *self._manifold_lines(),
             f"judge     {self.judge}, {self.precision}, weights {self.weights_sha256[:8]}, "
             f"{self.resize}",
             f"images    {self.generated_images:,} against {self.reference_images:,} of "
@@ -105,6 +112,14 @@ class Scorecard:
             notice = textwrap.wrap(self.notice, 78, initial_indent="!! ", subsequent_indent="!! ")
             lines = ["!" * 78, *notice, "!" * 78, *lines]
         return "\n".join(lines)
+
+    def _manifold_lines(self) -> list[str]:
+        if self.manifold_precision is None or self.manifold_recall is None:
+            return []
+        return [
+            f"precision {self.manifold_precision:.4f} of the generated images look like real ones",
+            f"recall    {self.manifold_recall:.4f} of the real images look like generated ones",
+        ]
 
 
 def read_scorecard(path: Path) -> Scorecard:

@@ -14,14 +14,14 @@ def within(default: Any, fits: Callable[[Any], bool], expected: str) -> Any:
 
     def check(key: str, value: object) -> None:
         if not fits(value):
-            raise InputError(f"{key} is {value!r}; expected {expected}")
+            raise InputError(f"{key} is {value!r:.100}; expected {expected}")
 
     return field(default=default, metadata={"check": check})
 
 
 def at_least(least: float, default: Any) -> Any:
-    """A field whose values are `least` or more."""
-    return within(default, lambda value: value >= least, f"{least} or more")
+    """A field whose values are `least` or more, and finite: below 1e15, which no run reaches."""
+    return within(default, lambda value: least <= value < 1e15, f"{least} or more, below 1e15")
 
 
 def between(least: float, most: float, default: Any) -> Any:

@@ -1,15 +1,19 @@
 """Files that are whole or absent: atomic writes, hashes, free space."""
 
 import hashlib
+import io
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from doggan.support.errors import DogganError, InputError
+from doggan.support.leftovers import PREVIOUS, lock, remove_leftovers, restore_folder
 
 
 @contextmanager
@@ -25,16 +29,18 @@ def writing(path: Path | str) -> Iterator[None]:
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yields a temporary path beside `path`; what was written there replaces `path` on success.
 
-    On an exception the temporary file is removed and the previous `path` is untouched.
+    On an exception the temporary file is removed and the previous `path` is untouched; what a kill
+    has left of an earlier one goes first.
     Raises DogganError, naming the file, where it cannot be written.
     """
     path = Path(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-        os.close(handle)
         temporary = Path(name)
         try:
+            lock(handle)
             yield temporary
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
@@ -42,6 +48,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+            os.close(handle)
 
 
 @contextmanager
@@ -50,9 +57,13 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        restore_folder(path)
+        remove_leftovers(path)
         name = tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-        temporary, previous = Path(name), Path(f"{name}.previous")
+        temporary, previous = Path(name), Path(f"{name}{PREVIOUS}")
+        handle = os.open(temporary, os.O_RDONLY)
         try:
+            lock(handle)
             yield temporary
             temporary.chmod(0o777 & ~_umask())
             if path.exists():
@@ -61,6 +72,7 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
             shutil.rmtree(previous, ignore_errors=True)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+            os.close(handle)
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:
@@ -77,6 +89,58 @@ def write_text(path: Path | str, text: str) -> None:
 def write_json(path: Path | str, value: object) -> None:
     """Writes `value` to `path` atomically, as indented JSON; NaN and infinity are refused."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_small_file(path: Path | str, most_bytes: int) -> str:
+    """The text of a regular file of at most so many bytes, in UTF-8.
+
+    Raises InputError for anything else: a device or a pipe may never end.
+    """
+    path = Path(path)
+    try:
+        if not path.is_file():
+            raise InputError(f"{path} {not_regular(path)}")
+        with path.open("rb") as file:
+            data = file.read(most_bytes + 1)
+        if len(data) > most_bytes:
+            raise InputError(f"{path} has over {format_bytes(most_bytes)}, which is too much")
+        return data.decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+
+
+def not_regular(path: Path) -> str:
+    """What an error says of a path that is not a regular file: a pipe or a device never ends."""
+    return "is not a regular file" if path.exists() else "does not exist"
+
+
+def open_to_append(path: Path) -> BinaryIO:
+    """A regular file, made if need be, at its end; raises InputError for anything else, such as a
+    pipe that nobody reads."""
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK
+    handle = os.open(path, flags, 0o666)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise InputError(f"{path} is not a regular file; remove it")
+    return os.fdopen(handle, "ab")
+
+
+class BoundedReader(io.BufferedReader):
+    """A file of which no more than `most_bytes` are read at once, until that is set to None.
+
+    Raises ValueError at the attempt: headers of archives may tell of any length.
+    """
+
+    def __init__(self, path: Path, most_bytes: int):
+        super().__init__(io.FileIO(path))
+        self.most_bytes: int | None = most_bytes
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self.most_bytes is not None and size is not None and size > self.most_bytes:
+            raise ValueError(
+                f"its headers take {format_bytes(size)}, over {format_bytes(self.most_bytes)}"
+            )
+        return super().read(size)
 
 
 def sha256_of(path: Path | str) -> str:

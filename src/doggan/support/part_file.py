@@ -8,10 +8,18 @@ from pathlib import Path
 from typing import BinaryIO
 
 from doggan import __version__
-from doggan.support.errors import DogganError
-from doggan.support.files import require_free_space, sha256_of, write_json
+from doggan.support.errors import DogganError, InputError
+from doggan.support.files import (
+    open_to_append,
+    read_small_file,
+    require_free_space,
+    sha256_of,
+    write_json,
+)
 from doggan.support.json_values import as_count
 from doggan.support.transfer import TransferError
+
+_MAX_ORIGIN_BYTES = 100_000
 
 
 class PartFile:
@@ -19,7 +27,7 @@ class PartFile:
 
     `offset` is the number of bytes that have come, `total` that of the whole file, None before it
     is known. `size` in bytes and `sha256` are what is expected of the whole. Raises DogganError
-    where another process holds the file.
+    where another process holds the file, InputError where it is a pipe, say.
     """
 
     def __init__(self, path: Path, url: str, size: int | None, sha256: str | None):
@@ -116,9 +124,9 @@ class PartFile:
 
     def _read_origin(self) -> tuple[int | None, str | None]:
         try:
-            origin = json.loads(self._origin_path.read_bytes())
+            origin = json.loads(read_small_file(self._origin_path, _MAX_ORIGIN_BYTES))
             url, total, validator = origin["url"], as_count(origin["total"]), origin["validator"]
-        except (FileNotFoundError, ValueError, TypeError, KeyError):
+        except (InputError, ValueError, TypeError, KeyError, RecursionError):
             return None, None
         same = url == self.url and self._size in (None, total)
         fit = validator is None or _is_header(validator)
@@ -138,7 +146,7 @@ def _is_header(value: object) -> bool:
 
 
 def _open_locked(path: Path) -> BinaryIO:
-    file = path.open("ab")
+    file = open_to_append(path)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # The other download may have moved the file to its final name meanwhile.

@@ -1,5 +1,7 @@
 """SIGINT and SIGTERM as a request to stop, so that what runs can end cleanly."""
 
+import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -14,6 +16,17 @@ class StopRequest:
 
     def __bool__(self) -> bool:
         return self.name is not None
+
+
+def stop_without_parent() -> None:
+    """In a process that multiprocessing started: gives itself SIGTERM once its parent has ended,
+    however that came, so that it does not go on for nobody."""
+
+    def wait() -> None:
+        multiprocessing.parent_process().join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 @contextmanager

@@ -16,6 +16,7 @@ def choose(table: Mapping[str, Thing], name: str, what: str) -> Thing:
     """
     if name in table:
         return table[name]
+    name = name[:100]  # a file's own may have no end
     nearest = difflib.get_close_matches(name, table, n=1)
     hint = f"; the nearest is '{nearest[0]}'" if nearest else ""
     raise InputError(f"{what} is {name!r}; expected one of {', '.join(table)}{hint}")

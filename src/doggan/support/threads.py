@@ -1,11 +1,13 @@
 """How many threads compute: as many as were asked for, else one a core that is free."""
 
+import math
 import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from threading import Barrier
@@ -16,8 +18,11 @@ R = TypeVar("R")
 
 # What PyTorch and NumPy read when they are loaded.
 VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+MOST_THREADS = 1024
 CORE_TIMES = Path("/proc/stat")  # Linux's: what each core has done since the start, in ticks
+CORE_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # a container's: so many microseconds of so many
 _WATCHED_SECONDS = 0.5  # some 50 ticks
+_MOST_AHEAD = 256  # results, of a photo say, however many threads there are
 
 
 def choose_threads(asked: int | None, say: Callable[[str], None]) -> None:
@@ -29,12 +34,13 @@ def choose_threads(asked: int | None, say: Callable[[str], None]) -> None:
     if not asked and not _asked_before():
         cores = available_cores()
         asked = free_cores()
-        if asked == cores:
-            return
-        say(
-            f"Other programs keep cores busy here: {asked} of {cores} threads are used "
-            "(--threads N chooses)"
-        )
+        if asked < cores:
+            say(
+                f"Other programs keep cores busy here: {asked} of {cores} threads are used "
+                "(--threads N chooses)"
+            )
+        elif cores == len(_own_cores()):
+            return  # as PyTorch has it
     if asked:
         use_threads(asked)
 
@@ -49,6 +55,19 @@ def use_threads(count: int) -> None:
 def thread_count() -> int:
     """How many threads a pool of ours gets."""
     return _asked_before() or available_cores()
+
+
+def map_ahead(
+    pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T]
+) -> Iterator[R]:
+    """`pool.map`, of which no more than _MOST_AHEAD results wait to be taken."""
+    waiting: deque[Future[R]] = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) >= _MOST_AHEAD:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def map_on_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterable[R]:
@@ -82,7 +101,7 @@ def _own_threads(count: int) -> ThreadPoolExecutor:
 
 def available_cores() -> int:
     """The cores that this process may use, which a container or `taskset` can make fewer."""
-    return len(_own_cores())
+    return max(1, round(min(len(_own_cores()), _cores_worth_of_time())))
 
 
 def free_cores() -> int:
@@ -97,13 +116,22 @@ def free_cores() -> int:
     for core in _own_cores():
         ticks = [now - then for now, then in zip(after[core], before[core], strict=True)]
         idle += ticks[0] / ticks[1] if ticks[1] > 0 else 1
-    return max(1, round(idle))
+    return max(1, min(round(idle), available_cores()))
 
 
 def _asked_before() -> int:
     """The threads that the environment asks for; 0 for none."""
     asked = os.environ.get(VARIABLES[0], "")
-    return int(asked) if asked.isdecimal() else 0
+    return min(int(asked), MOST_THREADS) if asked.isdecimal() else 0
+
+
+def _cores_worth_of_time() -> float:
+    """How many cores' time a container is given, whichever cores it is; infinite if unlimited."""
+    try:
+        quota, period = CORE_QUOTA.read_text("ascii").split()
+        return int(quota) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):  # no container, or "max"
+        return math.inf
 
 
 def _own_cores() -> set[int]:

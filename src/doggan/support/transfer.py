@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from urllib.parse import urlsplit
 
 import requests
@@ -19,6 +20,7 @@ _FIRST_WAIT_SECONDS = 1.0
 _LONGEST_WAIT_SECONDS = 30.0
 _LONGEST_ASKED_SECONDS = 300.0
 _PIECE_BYTES = 1 << 18
+_PATIENCE = 6
 # Slower than this is a stall, however alive the connection looks: 800 MB would take nine days.
 _SLOWEST_BYTES_PER_SECOND = 1000
 
@@ -55,12 +57,16 @@ def wait_seconds(
 def get(url: str, headers: Mapping[str, str | None], timeout: float) -> requests.Response:
     """The answer to a GET, whatever its status; its body is still to be read.
 
-    `timeout` in seconds bounds connecting and every silence. Raises UnreachableError where no
-    connection comes about, TransferError where it breaks, DogganError where redirects lead nowhere.
+    `timeout` in seconds bounds connecting and every silence; all headers, of redirects too, take
+    _PATIENCE times as long at most. Raises UnreachableError where no connection comes about,
+    TransferError where it breaks, DogganError where redirects lead nowhere.
     """
     try:
         _resolve(url, timeout)
-        return requests.get(url, headers=headers, stream=True, timeout=timeout)
+        ask = partial(requests.get, url, headers=headers, stream=True, timeout=timeout)
+        return in_background(ask).result(_PATIENCE * timeout)
+    except TimeoutError as error:  # a header that comes letter by letter
+        raise TransferError("no answer in time") from error
     except (requests.ConnectionError, requests.Timeout) as error:
         if isinstance(error.args[0], ProtocolError | ReadTimeoutError):
             raise TransferError(_why(error)) from error

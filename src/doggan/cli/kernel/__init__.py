@@ -1,6 +1,7 @@
 """`doggan kernel`: build, push and collect the script that Kaggle runs; a module a command."""
 
 from argparse import ArgumentParser, Namespace
+from dataclasses import replace
 from pathlib import Path
 
 from doggan.kaggle import metadata as rules
@@ -23,8 +24,8 @@ FOLDER = Path("kernel")
 
 def add_kernel(parser: ArgumentParser) -> None:
     """Which kernel on Kaggle."""
-    what = "the kernel (default: the one in kernel-metadata.json, as push left it)"
-    parser.add_argument("kernel", metavar="OWNER/SLUG", nargs="?", help=what)
+    what = "the kernel, or a version of it (default: what was pushed last from --folder)"
+    parser.add_argument("kernel", metavar="OWNER/SLUG[/VERSION]", nargs="?", help=what)
     add_folder(parser)
 
 
@@ -35,10 +36,12 @@ def add_folder(parser: ArgumentParser) -> None:
 
 
 def find_kernel(args: Namespace) -> rules.Kernel:
-    """The kernel that is named, else the one that `doggan kernel push` last left in the folder.
+    """The kernel that is named, else the version that `doggan kernel push` sent last from there.
 
     Raises InputError if neither says which.
     """
+    from doggan.kaggle.push import pushed_version
+
     if args.kernel is not None:
         return rules.parse_kernel(args.kernel)
     metadata = rules.load_metadata(args.folder)
@@ -47,4 +50,5 @@ def find_kernel(args: Namespace) -> rules.Kernel:
             f"which kernel? {args.folder / rules.METADATA_NAME} names none yet; give OWNER/SLUG, "
             "as in the address of its page"
         )
-    return rules.parse_kernel(metadata["id"])
+    kernel = rules.parse_kernel(metadata["id"])
+    return replace(kernel, version=pushed_version(args.folder, kernel))

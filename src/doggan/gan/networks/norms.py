@@ -50,7 +50,8 @@ class _FullPrecision(nn.Module):
         self.parametrisation = parametrisation
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(weight.device.type, enabled=False):
+        # On the meta device, which has no autocast of its own, the processor's is off anyway.
+        with torch.autocast("cuda" if weight.is_cuda else "cpu", enabled=False):
             return self.parametrisation(weight)
 
 

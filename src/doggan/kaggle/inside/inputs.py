@@ -1,4 +1,4 @@
-"""What is attached to a kernel: the photos, and the weights of a judge, wherever they lie.
+"""What is attached to a kernel: photos, a judge's weights, an earlier run, wherever they lie.
 
 Where Kaggle puts data has changed: `../input/` and `../input/<competition>/` in 2019, then
 `/kaggle/input/<slug>/`, today `/kaggle/input/competitions/<slug>/` and
@@ -6,20 +6,99 @@ Where Kaggle puts data has changed: `../input/` and `../input/<competition>/` in
 """
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from doggan.competition import ANNOTATION_FOLDER, KAGGLE_FOLDERS, STANFORD_FOLDERS
 from doggan.data.archives import ARCHIVE_SUFFIXES, open_files
-from doggan.data.stanford import PHOTO_SUFFIXES, names_annotated_photos
+from doggan.data.stanford import is_photo, names_annotated_photos
+from doggan.gan.run_folder import CHECKPOINT, RIVAL
 from doggan.support.errors import InputError
-from doggan.support.files import is_file_of
 
 ROOTS = ("/kaggle/input", "../input")
 MAX_DEPTH = 8  # models/<owner>/<model>/<framework>/<variation>/<version>/ and two of its own
 _LISTED = 12
+_FEW = 100  # files; on Kaggle's mounts it takes long to look at each of a folder's with more
 
-Files = dict[Path, list[str]]  # folder -> the names of the files that lie directly in it
+
+class Inputs:
+    """What lies under the roots; every folder is read once, when this is made."""
+
+    def __init__(self, roots: list[Path]):
+        self._roots = roots
+        self._files = _walk(roots)
+
+    def find_photos(self) -> Path:
+        """The one folder that holds photos together with their annotations.
+
+        Photos and annotations may be folders or archives, in Kaggle's layout or Stanford's.
+        Raises InputError, with what was searched and found, where there is none, or more than one.
+        """
+        files = self._files
+        # What holds archives or a folder of annotations, and all above it up to a root.
+        starts = [
+            folder
+            for folder, names in files.items()
+            if any(name.endswith(ARCHIVE_SUFFIXES) for name in names)
+        ]
+        starts += [folder.parent for folder in files if folder.name.lower() == ANNOTATION_FOLDER]
+        beyond = {folder for root in self._roots for folder in root.resolve().parents}
+        candidates = {top for start in starts for top in (start, *start.parents)} - beyond
+        tops = [top for top in candidates if names_annotated_photos(_names(top, files))]
+        # Without those that only hold another one.
+        found = sorted(top for top in tops if not any(top in other.parents for other in tops))
+        if not found:
+            layouts = (KAGGLE_FOLDERS, STANFORD_FOLDERS)
+            kaggle, stanford = (f"{'/ and '.join(names)}/" for names in layouts)
+            raise InputError(
+                f"no photos with annotations are attached; expected {kaggle}, as the competition "
+                f"has them, or Stanford's {stanford}.{self._listing()}\n"
+                "Attach the competition's data (Add Input, Competition, Generative Dog Images)."
+            )
+        if len(found) > 1:
+            listed = "".join(f"\n  {folder}" for folder in found)
+            raise InputError(
+                f"photos with annotations lie in {len(found)} folders:{listed}\n"
+                "Set INPUT at the top of the script to one of them, or detach the others."
+            )
+        return found[0]
+
+    def find_file(self, wanted: Callable[[Path], bool]) -> Path | None:
+        """The first file that is wanted, among those that lie with few others and are no photos and
+        no annotations; None for none."""
+        for folder, names in self._files.items():
+            if len(names) > _FEW or ANNOTATION_FOLDER in map(str.lower, folder.parts):
+                continue
+            for name in names:
+                if not is_photo(name) and wanted(folder / name):
+                    return folder / name
+        return None
+
+    def find_checkpoint(self, kernel: str) -> Path:
+        """The one run's checkpoint that is attached; `kernel` is what errors name as its source.
+
+        Raises InputError where there is none, or more than one.
+        """
+        runs = [folder for folder in self._files if CHECKPOINT in self._files[folder]]
+        found = [folder / CHECKPOINT for folder in runs if folder.name != RIVAL]
+        if len(found) != 1:
+            listed = "".join(f"\n  {path}" for path in found) or self._listing()
+            raise InputError(
+                f"CONTINUE names {kernel}, and {len(found) or 'no'} {CHECKPOINT} "
+                f"{'are' if found else 'is'} attached.{listed}\n"
+                "Attach the output of its last version, and no other (Add Input, Your Work), or "
+                "set CONTINUE to None to begin anew."
+            )
+        return found[0]
+
+    def _listing(self) -> str:
+        places = [str(root) + ("" if root.is_dir() else " (not there)") for root in self._roots]
+        lines = [f"\n  {top}: {len(names):,} files" for top, names in self._files.items() if names]
+        if len(lines) > _LISTED:
+            lines[_LISTED:] = [f"\n  and {len(lines) - _LISTED:,} more folders"]
+        found = "".join(lines) or " nothing"
+        return f"\nSearched: {', '.join(places)}. Found:{found}"
 
 
 def input_roots() -> list[Path]:
@@ -28,48 +107,9 @@ def input_roots() -> list[Path]:
     return [Path(root) for root in ([chosen] if chosen else ROOTS)]
 
 
-def find_photos(roots: list[Path]) -> Path:
-    """The one folder below the roots that holds photos together with their annotations.
-
-    Photos and annotations may be folders or archives, in Kaggle's layout or Stanford's.
-    Raises InputError, with what was searched and found, where there is none, or more than one.
-    """
-    files = _walk(roots)
-    # What holds archives or a folder of annotations, and all above it up to a root.
-    starts = [top for top in files if any(name.endswith(ARCHIVE_SUFFIXES) for name in files[top])]
-    starts += [folder.parent for folder in files if folder.name.lower() == ANNOTATION_FOLDER]
-    beyond = {folder for root in roots for folder in root.resolve().parents}
-    candidates = {top for start in starts for top in (start, *start.parents)} - beyond
-    tops = [top for top in candidates if names_annotated_photos(_names(top, files))]
-    # Without those that only hold another one.
-    found = sorted(top for top in tops if not any(top in other.parents for other in tops))
-    if not found:
-        kaggle, stanford = ("/ and ".join(names) for names in (KAGGLE_FOLDERS, STANFORD_FOLDERS))
-        raise InputError(
-            f"no photos with annotations are attached; expected {kaggle}/, as the competition "
-            f"has them, or Stanford's {stanford}/.{_listing(roots, files)}\n"
-            "Attach the competition's data (Add Input, Competition, Generative Dog Images)."
-        )
-    if len(found) > 1:
-        listed = "".join(f"\n  {folder}" for folder in found)
-        raise InputError(
-            f"photos with annotations lie in {len(found)} folders:{listed}\n"
-            "Set INPUT at the top of the script to one of them, or detach the others."
-        )
-    return found[0]
-
-
-def find_file(roots: list[Path], *, size: int, sha256: str) -> Path | None:
-    """The file of that length in bytes and SHA-256, under whatever name; None if there is none."""
-    for path in (folder / name for folder, names in _walk(roots).items() for name in names):
-        if path.suffix.lower() not in PHOTO_SUFFIXES and is_file_of(path, size, sha256):
-            return path
-    return None
-
-
-def _walk(roots: list[Path]) -> Files:
+def _walk(roots: list[Path]) -> dict[Path, list[str]]:
     """Every folder below the roots, each once, as roots may be links to each other; upper first."""
-    files: Files = {}
+    files = {}
     level = [root.resolve() for root in roots]
     for _ in range(MAX_DEPTH + 1):
         below = []
@@ -79,12 +119,15 @@ def _walk(roots: list[Path]) -> Files:
             with suppress(OSError):
                 entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
                 files[folder] = [entry.name for entry in entries if not entry.is_dir()]
-                below += [(folder / entry.name).resolve() for entry in entries if entry.is_dir()]
+                for entry in entries:
+                    if entry.is_dir():
+                        path = folder / entry.name  # which a folder's own entries need not resolve
+                        below.append(path.resolve() if entry.is_symlink() else path)
         level = below
     return files
 
 
-def _names(top: Path, files: Files) -> list[str]:
+def _names(top: Path, files: dict[Path, list[str]]) -> list[str]:
     """The paths of all files below `top`, and of those in the archives that it directly holds."""
     within = [folder for folder in files if folder.is_relative_to(top)]
     names = [f"{folder}/{name}" for folder in within for name in files[folder]]
@@ -93,11 +136,3 @@ def _names(top: Path, files: Files) -> list[str]:
         with suppress(InputError):  # an archive that is none
             names += open_files([top / archive]).names()
     return names
-
-
-def _listing(roots: list[Path], files: Files) -> str:
-    places = ", ".join(str(root) + ("" if root.is_dir() else " (not there)") for root in roots)
-    lines = [f"\n  {folder}: {len(names):,} files" for folder, names in files.items() if names]
-    if len(lines) > _LISTED:
-        lines[_LISTED:] = [f"\n  and {len(lines) - _LISTED:,} more folders"]
-    return f"\nSearched: {places}. Found:{''.join(lines) or ' nothing'}"

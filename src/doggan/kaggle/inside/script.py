@@ -6,17 +6,19 @@ and a short start that unpacks them to a temporary folder. It installs nothing a
 
     @SHA256@
 
-Attach the competition's data. To be scored, attach also a data set with Kaggle's Inception weights;
-the log says how. When it is done, images.zip lies in the output, ready to be submitted.
+Attach the competition's data. To be scored, attach also the organisers' Inception, which is the
+data set @JUDGE@.
+When it is done, images.zip lies in the output, ready to be submitted.
 """
 
-# Settings: yours to edit.
+# Settings: yours to edit; `doggan kernel push` writes them too.
 
 RECIPE = "dogs"  # @RECIPES@, or a TOML file's path
 OVERRIDES = []  # values of the recipe, such as ["train.batch_size=128", "data.crop=four"]
 TIME_LIMIT = None  # such as "8h45m"; None is that when committed, and 5 minutes in the editor
 SEED = 0
 ONLY_ZIP = False  # True leaves images.zip and nothing else, as the rules of 2019 want
+CONTINUE = None  # such as "you/doggan-dcgan": go on from its checkpoint, which is attached
 INPUT = None  # the folder with the photos; None finds them among what is attached
 
 # The package: sources and recipes as JSON, compressed by bz2, in base64.
@@ -45,37 +47,49 @@ def read_contents() -> dict[str, str]:
     return json.loads(contents)
 
 
-def main() -> int:
-    """Unpacks the package, runs the competition with it, and removes it; returns the exit code."""
+def unpack(folder: str) -> None:
+    """Writes the package to `folder`, and makes this process import it from there."""
     import os
     import sys
-    import tempfile
     from pathlib import Path
 
-    with tempfile.TemporaryDirectory(prefix="doggan-", ignore_cleanup_errors=True) as folder:
-        for name, text in read_contents().items():
-            path = Path(folder, name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8", newline="")
-        # For this process, and for those that it starts, one for each GPU.
-        sys.path.insert(0, folder)
-        older = os.environ.get("PYTHONPATH")
-        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [folder, older]))
-        # Kaggle's editor runs a script again in the same process: what it had is gone by now.
-        for name in [name for name in sys.modules if name.partition(".")[0] == "doggan"]:
-            del sys.modules[name]
-        from doggan.kaggle.inside.start import Settings, run_kernel
+    for name, text in read_contents().items():
+        path = Path(folder, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="")
+    # For this process, and for those that it starts, one for each GPU.
+    sys.path.insert(0, folder)
+    older = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [folder, older]))
+    # An editor runs this again in the same process: what it had is gone by now.
+    for name in [name for name in sys.modules if name.partition(".")[0] == "doggan"]:
+        del sys.modules[name]
 
-        return run_kernel(
-            Settings(
-                recipe=RECIPE,
-                overrides=OVERRIDES,
-                time_limit=TIME_LIMIT,
-                seed=SEED,
-                only_zip=ONLY_ZIP,
-                photos=INPUT,
-            )
+
+def run() -> int:
+    """Runs the competition with the package that was unpacked; returns the exit code."""
+    from doggan.kaggle.inside.start import Settings, run_kernel
+
+    return run_kernel(
+        Settings(
+            recipe=RECIPE,
+            overrides=OVERRIDES,
+            time_limit=TIME_LIMIT,
+            seed=SEED,
+            only_zip=ONLY_ZIP,
+            goes_on_from=CONTINUE,
+            photos=INPUT,
         )
+    )
+
+
+def main() -> int:
+    """Unpacks the package, runs the competition with it, and removes it; returns the exit code."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="doggan-", ignore_cleanup_errors=True) as folder:
+        unpack(folder)
+        return run()
 
 
 if __name__ == "__main__":

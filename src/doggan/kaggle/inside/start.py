@@ -6,26 +6,27 @@ import signal
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib import import_module, metadata
+from importlib import metadata
 from pathlib import Path
 
 import doggan
-from doggan.gan.run_folder import GRID, SCORECARD, STATS, ZIP
-from doggan.kaggle.inside.inputs import find_file, find_photos, input_roots
+from doggan.competition import SIDE_PX
+from doggan.gan.run_folder import NO_TENSORBOARD, RECIPE, SET, STATS, ZIP
+from doggan.kaggle.inside.earlier import take_up
+from doggan.kaggle.inside.inputs import Inputs, input_roots
+from doggan.kaggle.inside.judge import choose_judge
 from doggan.kaggle.inside.log import Log
-from doggan.recipe import load_recipe, recipe_to_toml, with_value
+from doggan.kaggle.inside.output import add_report, deliver, output_folder
+from doggan.kaggle.settings import FULL_SECONDS
+from doggan.recipe import Recipe, load_recipe, recipe_to_toml, with_value
 from doggan.support.deadline import Deadline, format_duration, parse_duration
-from doggan.support.errors import DogganError
-from doggan.support.files import format_bytes, require_exists, write_bytes
+from doggan.support.errors import DogganError, InputError
+from doggan.support.files import require_exists, write_bytes
 from doggan.support.threads import available_cores
 
-# The competition gives a kernel 9 hours, and one that takes longer is ended and leaves nothing.
-# The rest is for what no clock in here sees: the container's start, and the output's upload. Teams
-# at the top stopped training at 32,000 s, 8h53m.
-FULL_SECONDS = 8.75 * 3600
 TRIAL_SECONDS = 5 * 60.0  # in the editor somebody is waiting
 CLOSING_SECONDS = 10.0  # for copying the output and reading the zip back
 
@@ -37,7 +38,8 @@ PACKAGES = ("torch", "torchvision", "albumentations", "pillow", "numpy", "scipy"
 class Settings:
     """What a competitor sets at the top of the script.
 
-    `time_limit` is such as `8h45m`, or None for Kaggle's; `photos` a folder, or None to search.
+    `time_limit` is such as `8h45m`, or None for Kaggle's; `photos` a folder, or None to search;
+    `goes_on_from` the kernel whose checkpoint is attached, or None to begin.
     """
 
     recipe: str = "dogs"
@@ -45,6 +47,7 @@ class Settings:
     time_limit: str | None = None
     seed: int = 0
     only_zip: bool = False
+    goes_on_from: str | None = None
     photos: str | None = None
 
 
@@ -55,22 +58,39 @@ def run_kernel(settings: Settings) -> int:
     trained. 2: the input or a setting cannot be used. 1: anything else. The output folder is
     `/kaggle/working` where that exists, else the current one, or `$DOGGAN_KAGGLE_WORKING`.
     """
-    if threading.current_thread() is threading.main_thread():
-        # SIGTERM does as SIGINT does, so that what is temporary is removed, and the log is kept.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with tempfile.TemporaryDirectory(prefix="doggan-run-", ignore_cleanup_errors=True) as scratch:
+    scratch_folder = tempfile.TemporaryDirectory(prefix="doggan-run-", ignore_cleanup_errors=True)
+    with _signals_and_events_of_a_kernel(), scratch_folder as scratch:
         folder, log = Path(scratch) / "run", Log(Path(scratch) / LOG)
         with log.instead_of_stderr():
             code = _guarded(log, lambda: _compete(settings, folder, log))
-            # A row of history comes after the generator that it is of.
-            if (folder / STATS).exists() and not (folder / ZIP).exists():
+            trained, zipped = _has_trained(folder), (folder / ZIP).exists()
+            if trained and not zipped and _is_entry(load_recipe(str(folder / RECIPE))):
                 _guarded(log, lambda: _zip_last_generator(folder, log))
-            if (folder / ZIP).exists():
-                code = _guarded(log, lambda: _deliver(folder, settings.only_zip, log))
+            if trained and not settings.only_zip:
+                _guarded(log, lambda: add_report(folder, log))
+            delivered = _guarded(log, lambda: deliver(folder, settings.only_zip, log))
+            code = delivered if (folder / ZIP).exists() else code
         log.close()
         if not settings.only_zip:
             write_bytes(output_folder() / LOG, (Path(scratch) / LOG).read_bytes())
     return code
+
+
+@contextmanager
+def _signals_and_events_of_a_kernel() -> Iterator[None]:
+    """SIGTERM does as SIGINT does, so that what is temporary is removed and the log is kept; and no
+    events for TensorBoard are written, which nobody sees there. A notebook gets both back."""
+    main, before = threading.current_thread() is threading.main_thread(), None
+    if main:
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    events = os.environ.get(NO_TENSORBOARD, "")
+    os.environ[NO_TENSORBOARD] = "1"
+    try:
+        yield
+    finally:
+        os.environ[NO_TENSORBOARD] = events
+        if main:
+            signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def time_limit_seconds(settings: Settings) -> float:
@@ -84,33 +104,38 @@ def time_limit_seconds(settings: Settings) -> float:
     return TRIAL_SECONDS if interactive else FULL_SECONDS
 
 
-def output_folder() -> Path:
-    """Where Kaggle takes a kernel's output from."""
-    kaggle = Path("/kaggle/working")
-    chosen = os.environ.get("DOGGAN_KAGGLE_WORKING")
-    return Path(chosen) if chosen else kaggle if kaggle.is_dir() else Path.cwd()
-
-
 def _compete(settings: Settings, folder: Path, log: Log) -> None:
     _log_versions(log)
     # Check the settings before anything that takes time.
     deadline = Deadline(time_limit_seconds(settings))
     recipe = with_value(load_recipe(settings.recipe, settings.overrides), "seed", settings.seed)
-    roots = input_roots()
-    if settings.photos is None:
-        photos = find_photos(roots)
+    inputs = Inputs(input_roots())
+    if settings.photos is not None:
+        photos = require_exists(settings.photos, "what INPUT names")
+    elif _is_entry(recipe):
+        photos = inputs.find_photos()
     else:
-        photos = require_exists(settings.photos, "the photos that INPUT names")
+        side = recipe.data.side_px
+        raise InputError(
+            f"{settings.recipe} trains on images of {side}x{side}, which are not the competition's;"
+            " set INPUT to the folder that they lie in"
+        )
     log(f"Input: {photos}")
     trial = ", a trial in the editor" if deadline.seconds == TRIAL_SECONDS else ""
     log(f"Time: {format_duration(deadline.seconds)}{trial}; output: {output_folder()}")
+    if settings.goes_on_from is not None:
+        checkpoint = inputs.find_checkpoint(settings.goes_on_from)
+        log(f"Going on from {checkpoint}")
+        recipe = take_up(checkpoint, recipe, folder)
     log(f"Recipe: {settings.recipe}\n{recipe_to_toml(recipe)}")
 
     # What follows loads all that trains and scores, which takes a while.
     from doggan.pipeline import Job, run_competition
 
     _log_gpus(log)
-    judge, weights = choose_judge(roots, log)
+    if not _is_entry(recipe):
+        return _train(photos, folder, recipe, deadline.minus(CLOSING_SECONDS), settings, log)
+    judge, weights = choose_judge(inputs, log)
     run_competition(
         Job(
             sources=[photos],
@@ -119,41 +144,38 @@ def _compete(settings: Settings, folder: Path, log: Log) -> None:
             deadline=deadline.minus(CLOSING_SECONDS),
             judge=judge,
             weights=weights,
+            resume=settings.goes_on_from is not None,
             say=log,
         )
     )
 
 
-def choose_judge(roots: list[Path], log: Callable[[str], None]) -> tuple[str, Path | None]:
-    """The judge to score with and its weights: never one that would have to be downloaded.
+def _is_entry(recipe: Recipe) -> bool:
+    """Whether its images are the competition's, which go into a zip."""
+    return recipe.data.side_px == SIDE_PX
 
-    The first whose published weights are attached, or that is installed with them; else `none`.
-    Then the log says how to attach the weights of Kaggle's own.
-    """
-    from doggan.scoring.judges import JUDGES
 
-    how_to = ""
-    for name, module in ((name, import_module(path)) for name, path in JUDGES.items()):
-        if published := getattr(module, "OFFICIAL_WEIGHTS", None):
-            weights = find_file(roots, size=published.size, sha256=published.sha256)
-            if weights:
-                log(f"Judge: {name}, by {weights}")
-                return name, weights
-            how_to = how_to or (
-                f"To be scored as on Kaggle's board, download\n{published.url}\n"
-                f"({format_bytes(published.size)}), make a data set of that file, and attach it."
-            )
-        else:
-            with suppress(DogganError):
-                module.find_weights()
-                log(f"Judge: {name}, which is installed. {how_to}")
-                return name, None
-    log(f"Judge: none, so there will be no score. {how_to}")
-    return "none", None
+def _train(
+    source: Path, folder: Path, recipe: Recipe, deadline: Deadline, settings: Settings, log: Log
+) -> None:
+    """Trains on digits or other images that are not the competition's."""
+    from doggan.data.build import build_imageset
+    from doggan.gan.budget import fit_to_budget
+    from doggan.gan.entry import write_grid
+    from doggan.gan.generator_file import load_generator
+    from doggan.gan.trainer import train
+
+    imageset = build_imageset([source], folder / SET, recipe.data)
+    log(f"  {imageset.describe()}")
+    recipe = fit_to_budget(recipe, imageset, deadline=deadline, say=log)
+    resume = settings.goes_on_from is not None
+    result = train(imageset, folder, recipe, deadline=deadline, resume=resume, say=log)
+    log(f"  stopped by {result.stopped_by} after {result.images:,} images")
+    write_grid(folder, *load_generator(folder))
 
 
 def _log_versions(log: Log) -> None:
-    log(f"doggan {doggan.__version__}, from {Path(doggan.__file__).parent}")
+    log(f"doggan {doggan.__version__}")
     versions = {"Python": platform.python_version()} | dict.fromkeys(PACKAGES, "missing")
     for name in PACKAGES:
         with suppress(metadata.PackageNotFoundError):
@@ -190,30 +212,22 @@ def _guarded(log: Log, work: Callable[[], None]) -> int:
     return 1
 
 
+def _has_trained(folder: Path) -> bool:
+    """Whether a generator was saved that has learned: in this session, or before it."""
+    if not (folder / STATS).exists():
+        return False
+    from doggan.gan.generator_file import GENERATORS
+
+    return any((folder / name).exists() for name in GENERATORS)
+
+
 def _zip_last_generator(folder: Path, log: Log) -> None:
-    """Writes the submission that a run did not come to, from the last generator it saved."""
-    from doggan.gan.generator_file import load_generator
-    from doggan.gan.sampler import sample_seeds
-    from doggan.submission import write_submission
+    """Writes the submission that a run did not come to, from the last generator it saved.
+
+    On the processor: after an error on a GPU nothing works there until the process ends.
+    """
+    from doggan.gan.entry import write_entry
 
     log("Writing the submission from the last generator that was saved")
-    generator, recipe = load_generator(folder)
-    count = recipe.submission.count
-    batches = sample_seeds(generator, range(count), recipe.submission.truncation)
-    log(write_submission(batches, folder / ZIP, count=count).summary())
-
-
-def _deliver(folder: Path, only_zip: bool, log: Log) -> None:
-    """Copies what is worth keeping to the output; raises DogganError where the zip is not valid."""
-    from doggan.gan.generator_file import GENERATORS
-    from doggan.submission import check_submission
-
-    output = output_folder()
-    for name in (ZIP,) if only_zip else (ZIP, SCORECARD, GRID, *GENERATORS):
-        if (folder / name).exists():
-            write_bytes(output / name, (folder / name).read_bytes())
-            log(f"Output: {output / name} ({format_bytes((output / name).stat().st_size)})")
-    check = check_submission(output / ZIP)
-    if not check.valid:
-        raise DogganError(check.summary())
-    log(f"Done: {check.summary()}")
+    _, check = write_entry(folder, "cpu")
+    log(check.summary())

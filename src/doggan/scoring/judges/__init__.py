@@ -8,8 +8,10 @@ load(weights, *, device, precision, missing)
                          the Judge; `missing` says for its notice why the judge before it in
                          the table could not be had, "" where nothing is amiss
 
-and, where `find_weights` downloads a published file, OFFICIAL_WEIGHTS: a kernel, which has no
-network, looks for that file among what is attached.
+and, where `find_weights` downloads a published file,
+
+are_weights(path)        whether this file is it, or another that holds the same: a kernel, which
+                         has no network, looks for one among what is attached
 """
 
 # Name -> module. `auto` is the first whose weights can be had.

@@ -1,11 +1,15 @@
 """The judge `inception`: Kaggle's, with the weights that FID is computed with everywhere."""
 
+import hashlib
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from doggan.scoring.judges.inception_network import DIMENSIONS, RESIZE, InceptionPool3
+from doggan.gan.generator_file import load_tensors, require_whole
+from doggan.scoring.judges.inception_graph import is_graph, read_graph_weights
+from doggan.scoring.judges.inception_network import DIMENSIONS, RESIZE, InceptionPool3, layer_names
 from doggan.scoring.judges.judge import DTYPES, Judge, default_cache
 from doggan.support.download import download
 from doggan.support.errors import InputError
@@ -38,6 +42,9 @@ OFFICIAL_WEIGHTS = WeightsFile(
     size=95_628_359,
     sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
 )
+# The graph that those weights were taken from: its length in bytes and its MD5, as published for
+# OpenAI's evaluation of guided diffusion, which uses it too. No SHA-256 of it is published.
+OFFICIAL_GRAPH = (95_673_916, "e6bb154e85f5d4331c22abcddb5dcf31")
 
 
 def find_weights(own: Path | None = None) -> Path:
@@ -63,6 +70,17 @@ def find_weights(own: Path | None = None) -> Path:
     )
 
 
+def are_weights(path: Path) -> bool:
+    """Whether the file is the published one, or a graph, `*.pb`, with any weights of Inception.
+
+    Raises InputError for another graph, DogganError where graphs cannot be read.
+    """
+    if path.suffix == ".pb" and path.is_file() and path.stat().st_size <= _LARGEST_WEIGHTS_BYTES:
+        InceptionPool3(read_weights(path))
+        return True
+    return is_file_of(path, OFFICIAL_WEIGHTS.size, OFFICIAL_WEIGHTS.sha256)
+
+
 def load(weights: Path, *, device: str | torch.device, precision: str, missing: str) -> Judge:
     """The judge; `auto` is fp32, for exactness comes first where Kaggle's numbers are wanted.
 
@@ -75,8 +93,8 @@ def load(weights: Path, *, device: str | torch.device, precision: str, missing: 
     except (InputError, OSError) as error:
         raise InputError(f"{weights}: {error}") from error
     precision = "fp32" if precision == "auto" else precision
-    notices = []
-    if sha256 != OFFICIAL_WEIGHTS.sha256:
+    notices, official = [], sha256 == OFFICIAL_WEIGHTS.sha256 or _is_official_graph(weights)
+    if not official:
         notices.append(
             f"THIS SCORE COMPARES WITH NOTHING: {weights} are not the published Inception weights "
             f"(sha256 {sha256[:8]}..., expected {OFFICIAL_WEIGHTS.sha256[:8]}...)"
@@ -89,7 +107,7 @@ def load(weights: Path, *, device: str | torch.device, precision: str, missing: 
         dimensions=DIMENSIONS,
         weights_sha256=sha256,
         resize=RESIZE,
-        comparable_with_kaggle=sha256 == OFFICIAL_WEIGHTS.sha256,
+        comparable_with_kaggle=official,
         notice="; ".join(notices),
         precision=precision,
         device=str(device),
@@ -97,13 +115,26 @@ def load(weights: Path, *, device: str | torch.device, precision: str, missing: 
     )
 
 
-def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Reads a state dict without running anything in it.
+def _is_official_graph(path: Path) -> bool:
+    size, md5 = OFFICIAL_GRAPH
+    if path.stat().st_size != size:
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest() == md5
 
-    Raises InputError where the file is not one, whole and made of tensors alone.
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Reads a state dict, or the organisers' graph as one, without running anything in it.
+
+    Raises InputError where the file is neither, or is not whole and made of tensors alone.
     """
+    if is_graph(path):
+        return read_graph_weights(path, layer_names())
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        if zipfile.is_zipfile(path):
+            state = load_tensors(path)
+        else:  # an older one
+            state = torch.load(path, map_location="cpu", weights_only=True)
     # A torn or foreign file fails in whatever part of the unpickler meets it.
     except Exception as error:
         raise InputError(
@@ -112,4 +143,8 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         ) from error
     if not isinstance(state, dict) or not all(map(torch.is_tensor, state.values())):
         raise InputError("it holds something other than names and tensors; expected a state dict")
+    try:
+        require_whole(state.values(), path.stat().st_size)
+    except ValueError as error:
+        raise InputError(str(error)) from error
     return state

@@ -151,6 +151,12 @@ def _build_network() -> nn.Module:
     return network
 
 
+def layer_names() -> list[str]:
+    """The convolutions, each with its batch norm, by torchvision's names."""
+    names = _build_network().state_dict()
+    return [name.removesuffix(".conv.weight") for name in names if name.endswith(".conv.weight")]
+
+
 def _fold_batch_norms(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """`X.conv.weight` and `X.bn.*` -> `X.conv.weight` and `X.conv.bias`; the rest unchanged."""
     folded = {name: value for name, value in state.items() if ".bn." not in name}

@@ -6,16 +6,17 @@ import pytest
 import torch
 from PIL import Image
 
-import campaign
-from campaign import Trial
-from campaign_kill import same_course
-from promises import BrokenPromiseError, check_file
+import chaos
+from chaos_deadline import Trial
+from chaos_kill import same_course
+from doggan.support.errors import InputError
+from promises import BrokenPromiseError, check_file, run_as_root
 
 
 @pytest.mark.slow
 def test_three_kills_tear_nothing_and_change_nothing(tmp_path, capsys):
-    assert campaign.main(["kill", "--count", "3", "--work", str(tmp_path / "w"), "--json"]) == 0
-    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert chaos.main(["kill", "--count", "3", "--work", str(tmp_path / "w"), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])["kill"]
     assert result["kills"] == sum(result["phases"].values()) == 3
     assert result["same_bits_as_undisturbed"]
     assert result["most_images_lost"] <= result["interval_images"]
@@ -25,9 +26,50 @@ def test_three_kills_tear_nothing_and_change_nothing(tmp_path, capsys):
 def test_two_limits_leave_what_they_should(tmp_path, capsys):
     # How late they are is for the campaign itself: a test may run on a busy machine.
     limits = ["--count", "2", "--shortest", "8", "--longest", "10", "--zip-count", "50"]
-    campaign.main(["deadline", *limits, "--work", str(tmp_path / "w"), "--json"])
-    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    chaos.main(["deadline", *limits, "--work", str(tmp_path / "w"), "--json"])
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])["deadline"]
     assert (result["limits"], result["failures"]) == (2, [])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        *[("commands", 2), ("divergence", 2), ("sources", 1), ("memory", 2), ("clock", 1)],
+        *[("process", 1), ("folder", 1), ("device", 1), ("events", 1), ("rights", 1), ("disk", 1)],
+    ],
+)
+def test_a_campaign_keeps_its_promises(tmp_path, capsys, name, count):
+    if name in ("rights", "disk") and not may_mount(tmp_path):
+        pytest.skip("only root may mount a disk")
+    work = ["--work", str(tmp_path / "w"), "--out", str(tmp_path / "chaos.md")]
+    assert chaos.main([name, "--count", str(count), *work]) == 0
+    assert f"| `{name}`: " in (tmp_path / "chaos.md").read_text()
+
+
+def may_mount(folder):
+    """Whether this process may mount a disk in memory, as the campaigns do."""
+    try:
+        run_as_root("mount", "-t", "tmpfs", "chaos", folder)
+    except InputError:
+        return False
+    run_as_root("umount", folder)
+    return True
+
+
+def test_a_broken_promise_is_told_and_the_next_campaign_tried(tmp_path, capsys, monkeypatch):
+    def breaks(args, work):
+        raise BrokenPromiseError("a.png is torn")
+
+    def keeps(args, work):
+        return {"kept": True, "summary": "as promised"}
+
+    campaigns = {"one": (breaks, 1, "first"), "two": (keeps, 1, "then")}
+    monkeypatch.setattr(chaos, "CAMPAIGNS", campaigns)
+    assert chaos.main(["all"]) == 1
+    rows = capsys.readouterr().out
+    assert "| **broken**: a.png is torn |" in rows
+    assert "| as promised |" in rows
 
 
 @pytest.mark.parametrize(
@@ -72,5 +114,5 @@ def test_the_overshoot_is_the_whole_processs():
 
 def test_a_folder_in_use_is_refused(tmp_path, capsys):
     (tmp_path / "mine").touch()
-    assert campaign.main(["kill", "--work", str(tmp_path)]) == 2
+    assert chaos.main(["kill", "--work", str(tmp_path)]) == 2
     assert "is not empty" in capsys.readouterr().err

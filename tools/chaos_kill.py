@@ -3,7 +3,6 @@
 import argparse
 import re
 import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -13,7 +12,16 @@ import torch
 
 from doggan.gan.history import read_history
 from doggan.gan.run_folder import CHECKPOINT, STATS
-from promises import BrokenPromiseError, check_file, make_set, one_thread, read_checkpoint
+from promises import (
+    BrokenPromiseError,
+    check_file,
+    doggan,
+    make_set,
+    must_end_well,
+    one_thread,
+    read_checkpoint,
+    set_words,
+)
 
 # Steps of milliseconds and an interval of about half a second, half of which is saving.
 INTERVAL = 160
@@ -54,19 +62,20 @@ def kill(args: argparse.Namespace, work: Path) -> dict:
         print(f"{number:3} killed {phase}, at {saved:,} images, {lost} lost", flush=True)
     images = (victim.saved_images() or 0) + 2 * INTERVAL
     straight = work / "straight"
-    _run(_train_command(imageset, victim.folder, images))
+    must_end_well(train_command(imageset, victim.folder, images))
     # Saved once: hundreds of saves would take most of the time and change nothing.
-    once = ["--set", f"train.interval_images={images}"]
-    _run([*_train_command(imageset, straight, images), *once])
+    once = set_words({"train.interval_images": images})
+    must_end_well([*train_command(imageset, straight, images), *once])
     same = same_course(victim.folder, straight)
-    print(
+    summary = (
         f"{args.count} kills ({', '.join(f'{n} {phase}' for phase, n in sorted(phases.items()))})"
         f": no torn file, {most_lost} images lost at most (an interval is {INTERVAL}); after "
         f"{images:,} images the weights are {'' if same else 'NOT '}those of an undisturbed "
         "training"
     )
+    print(summary)
     return {
-        "campaign": "kill",
+        "summary": summary,
         "kept": same and not victim.partials(),
         "kills": args.count,
         "phases": dict(sorted(phases.items())),
@@ -91,7 +100,7 @@ class Victim:
         self._before, self._partials_before = self.saved_images(), self.partials()
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                _train_command(imageset, self.folder, ENDLESS),
+                train_command(imageset, self.folder, ENDLESS),
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 env=one_thread(),
@@ -184,16 +193,8 @@ def _same(one: object, other: object) -> bool:
     return one == other
 
 
-def _train_command(imageset: Path, folder: Path, images: int) -> list[str]:
+def train_command(imageset: Path, folder: Path, images: int) -> list[str]:
     """Begins a training in `folder`, or resumes the one whose checkpoint lies there."""
-    command = [sys.executable, "-m", "doggan", "train", str(imageset), "--out", str(folder)]
-    command += ["--images", str(images), "--device", "cpu"]
-    if (folder / CHECKPOINT).exists():
-        return [*command, "--resume"]
-    return command + [part for key, value in TINY.items() for part in ("--set", f"{key}={value}")]
-
-
-def _run(command: list[str]) -> None:
-    ended = subprocess.run(command, capture_output=True, text=True, env=one_thread())
-    if ended.returncode:
-        raise BrokenPromiseError(f"{' '.join(command)}: {ended.stderr[-500:]}")
+    command = doggan("train", imageset, "--out", folder, "--images", images, "--device", "cpu")
+    begun = (folder / CHECKPOINT).exists()
+    return command + (["--resume"] if begun else set_words(TINY))
