@@ -8,7 +8,25 @@ import pytest
 import torch
 
 import bench_train
+import stock_loop
 from stock_loop import CHANGES, time_loop
+
+SMALL = """[networks]
+latent = 100
+generator_width = 8
+discriminator_width = 8
+[train]
+batch_size = 8
+"""
+
+
+@pytest.fixture(autouse=True)
+def small_networks(tmp_path, monkeypatch):
+    """Networks and batches in which a step takes little, in place of the tutorial's."""
+    (tmp_path / "small.toml").write_text(SMALL)
+    for module in (bench_train, stock_loop):
+        monkeypatch.setattr(module, "SAME_NETWORKS", str(tmp_path / "small.toml"))
+    monkeypatch.setattr(bench_train, "SIZES", bench_train.SIZES | {"photos": (None, 16)})
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +68,6 @@ def test_convolutions_and_scaling_are_measured(capsys, monkeypatch):
 def test_the_default_recipe_is_measured_on_a_busy_machine(capsys, monkeypatch):
     crowds = {"alone": [], "beside_a_training": bench_train.CROWDS["beside_a_training"]}
     monkeypatch.setattr(bench_train, "CROWDS", crowds)
-    monkeypatch.setattr(bench_train, "SIZES", bench_train.SIZES | {"photos": (None, 8)})
     found = results(capsys, "--only", "busy")
     alone, beside = (found[f"{name}_images_per_second"] for name in crowds)
     assert found["beside_a_training_over_alone_ratio"] == pytest.approx(beside / alone)

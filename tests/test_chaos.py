@@ -14,10 +14,10 @@ from promises import BrokenPromiseError, check_file, run_as_root
 
 
 @pytest.mark.slow
-def test_three_kills_tear_nothing_and_change_nothing(tmp_path, capsys):
-    assert chaos.main(["kill", "--count", "3", "--work", str(tmp_path / "w"), "--json"]) == 0
+def test_two_kills_tear_nothing_and_change_nothing(tmp_path, capsys):
+    assert chaos.main(["kill", "--count", "2", "--work", str(tmp_path / "w"), "--json"]) == 0
     result = json.loads(capsys.readouterr().out.splitlines()[-1])["kill"]
-    assert result["kills"] == sum(result["phases"].values()) == 3
+    assert result["kills"] == sum(result["phases"].values()) == 2
     assert result["same_bits_as_undisturbed"]
     assert result["most_images_lost"] <= result["interval_images"]
 
@@ -35,7 +35,7 @@ def test_two_limits_leave_what_they_should(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("name", "count"),
     [
-        *[("commands", 2), ("divergence", 2), ("sources", 1), ("memory", 2), ("clock", 1)],
+        *[("commands", 1), ("divergence", 1), ("sources", 1), ("memory", 1), ("clock", 1)],
         *[("process", 1), ("folder", 1), ("device", 1), ("events", 1), ("rights", 1), ("disk", 1)],
     ],
 )

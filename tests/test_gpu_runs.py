@@ -83,13 +83,12 @@ def test_wrong_folders_are_said(packed, tmp_path, capsys):
 def test_it_all_runs_at_a_hundredth_of_the_budget(packed, tmp_path):
     out = tmp_path / "out"
     arguments = ["train", packed, "--out", out, "--work", tmp_path / "work"]
-    budgets = ("--budgets", "2s", "3s", "--count", "20", "--device", "cpu")
+    budgets = ("--budgets", "2s", "--count", "20", "--device", "cpu")
     run_there(tmp_path, *arguments, *budgets)
-    for budget in ("2s", "3s"):
-        table = (out / f"table-{budget}.md").read_text().splitlines()
-        names = {row.split(" | ")[0].strip("| ") for row in table[2:]}
-        assert names == {f"{name}-seed0" for name in gpu_runs.RECIPES}
-        assert (out / f"sheet-{budget}.png").stat().st_size > 1000
+    table = (out / "table-2s.md").read_text().splitlines()
+    names = {row.split(" | ")[0].strip("| ") for row in table[2:]}
+    assert names == {f"{name}-seed0" for name in gpu_runs.RECIPES}
+    assert (out / "sheet-2s.png").stat().st_size > 1000
     assert "torch" in json.loads((out / "environment.json").read_text())
 
 

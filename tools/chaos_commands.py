@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chaos_kill import TINY
+from chaos_kill import INTERVAL, TINY
 from doggan.gan.run_folder import CHECKPOINT
 from doggan.recipe import load_recipe, recipe_to_toml
 from doggan.support.files import sha256_of
@@ -91,12 +91,12 @@ def kill_commands(args: argparse.Namespace, work: Path) -> dict:
 def _commands(work: Path, imageset: Path, url: str) -> dict[str, Command]:
     """What is killed; a trained run is made for those that need one."""
     trained, photos, zipped = work / "trained", work / "photos", work / "zipped" / "images.zip"
-    images = ["--images", 640, "--device", "cpu"]
+    images = ["--images", 2 * INTERVAL, "--device", "cpu"]
     train = doggan("train", imageset, *images)
     must_end_well([*train, "--out", str(trained), *set_words(TINY)])
-    must_end_well(doggan("zip", trained, "--count", 500, "--out", zipped))
+    must_end_well(doggan("zip", trained, "--count", 200, "--out", zipped))
     recipe = work / "tiny.toml"
-    tiny = [f"{key}={value}" for key, value in (TINY | {"submission.count": 200}).items()]
+    tiny = [f"{key}={value}" for key, value in (TINY | {"submission.count": 50}).items()]
     recipe.write_text(recipe_to_toml(load_recipe("dogs", tiny)), "utf-8")
 
     fetched, digest = work / "fetched" / "file", sha256_of(work / "served" / "file")
@@ -107,11 +107,11 @@ def _commands(work: Path, imageset: Path, url: str) -> dict[str, Command]:
     run = doggan("run", photos, *images, *JUDGE)
     outs = {name: work / f"{name}-killed" for name in ("train", "run", "build", "zip")}
     return {
-        "train": Command(words=[*train, "--out", str(outs["train"])], out=outs["train"], **again),
         "run": Command(words=[*run, "--out", str(outs["run"])], out=outs["run"], **again),
+        "train": Command(words=[*train, "--out", str(outs["train"])], out=outs["train"], **again),
         "build": Command(words=doggan("build", photos, "--out", outs["build"]), out=outs["build"]),
         "zip": Command(
-            words=doggan("zip", trained, "--count", 500, "--out", outs["zip"] / "images.zip"),
+            words=doggan("zip", trained, "--count", 200, "--out", outs["zip"] / "images.zip"),
             out=outs["zip"],
         ),
         "score": Command(words=score, out=scorecard.parent),

@@ -9,7 +9,7 @@ import threading
 from collections import Counter
 from pathlib import Path
 
-from chaos_kill import TINY, train_command
+from chaos_kill import INTERVAL, TINY, train_command
 from doggan.competition import ENTRY
 from doggan.gan.losses import BinaryCrossEntropy
 from doggan.pipeline import Job, run_competition
@@ -27,7 +27,7 @@ from promises import (
     run_as_root,
 )
 
-IMAGES = 640  # four intervals
+IMAGES = 2 * INTERVAL
 _DISK_BYTES = (2_000_000, 12_000_000)  # a tiny run takes some 8 MB
 _MEMORY_BYTES = (600_000_000, 6_000_000_000)  # of addresses: PyTorch alone takes some GB
 

@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from chaos_kill import ENDLESS, TINY, train_command
+from chaos_kill import ENDLESS, INTERVAL, TINY, train_command
 from doggan.gan.history import read_history
 from doggan.gan.run_folder import STATS
 from promises import (
@@ -26,7 +26,7 @@ from promises import (
     set_words,
 )
 
-IMAGES = 640  # four intervals
+IMAGES = 2 * INTERVAL
 LIMIT_SECONDS = 8
 PATIENCE_SECONDS = 600.0  # far beyond what any of it takes
 # A clock on the wall that jumps by up to a day whenever it is read.
