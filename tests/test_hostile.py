@@ -1,6 +1,7 @@
 """Special files, numbers without end, and memory: what `hostile.CORPUS` does not hold."""
 
 import os
+import sys
 import zipfile
 from pathlib import Path
 
@@ -12,12 +13,13 @@ from doggan.cli.main import main
 from doggan.data.archives import open_files
 from doggan.gan.checkpoint import read_last_checkpoint, save_checkpoint
 from doggan.gan.generator_file import GENERATORS, read_tensors
-from doggan.gan.memory import free_bytes, require_memory, training_bytes
+from doggan.gan.memory import free_bytes, most_bytes, require_memory, training_bytes
 from doggan.gan.run_folder import CHECKPOINT
 from doggan.gan.state import new_state
 from doggan.recipe import MAX_RECIPE_BYTES, load_recipe, with_value
 from doggan.support.errors import InputError
 from doggan.support.files import read_small_file
+from processes import run
 
 
 @pytest.mark.parametrize("kind", ["large", "binary", "pipe", "folder", "device"])
@@ -158,6 +160,19 @@ def test_what_a_training_holds_is_counted(tiny_set, tiny_recipe, architecture, c
     twice = training_bytes(tiny_set, with_value(recipe, "train.batch_size", 16))
     assert found < twice < 2 * found
     assert training_bytes(tiny_set, with_value(recipe, "train.batch_doublings", 1)) == twice
+    assert found <= most_bytes(tiny_set, recipe)
+
+
+@pytest.mark.parametrize("name", ["dogs", "dogs-2015", "dogs-2019", "demo", "mnist-dense"])
+def test_what_holds_easily_is_known_without_loading_a_compiler(tiny_set, name):
+    assert training_bytes(tiny_set, load_recipe(name)) <= most_bytes(tiny_set, load_recipe(name))
+    code = (
+        "import sys; from doggan.data.imageset import open_imageset; "
+        "from doggan.gan.memory import most_bytes; from doggan.recipe import load_recipe; "
+        "most_bytes(open_imageset(sys.argv[1]), load_recipe(sys.argv[2])); "
+        "print('torch._dynamo' in sys.modules)"
+    )
+    assert run([sys.executable, "-c", code, tiny_set.folder, name]).stdout == "False\n"
 
 
 def test_a_system_that_does_not_tell_is_taken_to_have_enough(monkeypatch, tmp_path):

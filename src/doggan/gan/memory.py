@@ -5,6 +5,7 @@ Nothing is allocated for it: PyTorch's meta device has shapes and no numbers.
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -30,8 +31,11 @@ def require_memory(
     if device.type == "cuda":
         share = max(2, recipe.train.batch_size // processes)
         recipe = with_value(recipe, "train.batch_size", share)
-    needed, free = training_bytes(imageset, recipe), free_bytes(device)
-    if free is not None and needed > free:
+    free = free_bytes(device)
+    if free is None or most_bytes(imageset, recipe) <= free:
+        return
+    needed = training_bytes(imageset, recipe)
+    if needed > free:
         raise InputError(
             f"this training takes some {format_bytes(needed)} and there are {format_bytes(free)} "
             "free: lower networks.generator_width, networks.discriminator_width, "
@@ -39,27 +43,29 @@ def require_memory(
         )
 
 
+def most_bytes(imageset: ImageSet, recipe: Recipe) -> int:
+    """No less than `training_bytes`, at once: as if every map were as large as an image. To follow
+    the maps themselves PyTorch loads its compiler, for seconds."""
+    networks = _shapes(imageset, recipe)
+    maps = [_most_map_bytes(network, imageset.images[0]) for network in networks]
+    return _total(imageset, recipe, networks, maps)
+
+
 def training_bytes(imageset: ImageSet, recipe: Recipe) -> int:
     """What a training holds at least: weights with all that belongs to them, the maps of its
     largest batch, and that batch's images, all in fp32."""
     _, side, _, channels = imageset.images.shape
+    generator, discriminator = _shapes(imageset, recipe)
     with torch.device("meta"):
-        generator, discriminator = make_networks(
-            recipe.networks,
-            side=side,
-            channels=channels,
-            label_count=len(imageset.label_names),
-            seed=recipe.seed,
-        )
         labels = torch.zeros(_COUNTED_IMAGES, dtype=torch.int64)
         images = torch.zeros(_COUNTED_IMAGES, channels, side, side)
         labels = labels if recipe.networks.conditional else None
-        maps = _map_bytes(generator, torch.zeros(_COUNTED_IMAGES, generator.latent), labels)
-        maps += 2 * _map_bytes(discriminator, images, labels)  # of real and of fake ones
-    weights = _COPIES * (_bytes(generator) + _bytes(discriminator))
-    weights += len(recipe.train.ema_parts) * _bytes(generator)
-    batch = recipe.train.batch_size << recipe.train.batch_doublings
-    return weights + batch * (maps + 2 * images.nbytes) // _COUNTED_IMAGES
+        z = torch.zeros(_COUNTED_IMAGES, generator.latent)
+        maps = [
+            _map_bytes(generator, z, labels) / _COUNTED_IMAGES,
+            _map_bytes(discriminator, images, labels) / _COUNTED_IMAGES,
+        ]
+    return _total(imageset, recipe, (generator, discriminator), maps)
 
 
 def free_bytes(device: torch.device) -> int | None:
@@ -71,6 +77,42 @@ def free_bytes(device: torch.device) -> int | None:
         return 1024 * int(lines["MemAvailable"].split()[0])
     except (OSError, ValueError, LookupError):
         return None
+
+
+def _shapes(imageset: ImageSet, recipe: Recipe) -> tuple[nn.Module, nn.Module]:
+    """Both networks, without numbers."""
+    _, side, _, channels = imageset.images.shape
+    labels = len(imageset.label_names)
+    with torch.device("meta"):
+        return make_networks(
+            recipe.networks, side=side, channels=channels, label_count=labels, seed=recipe.seed
+        )
+
+
+def _total(
+    imageset: ImageSet, recipe: Recipe, networks: tuple[nn.Module, nn.Module], maps: list[float]
+) -> int:
+    """What a training holds whose networks' maps take so many bytes an image."""
+    generator, discriminator = networks
+    weights = _COPIES * (_bytes(generator) + _bytes(discriminator))
+    weights += len(recipe.train.ema_parts) * _bytes(generator)
+    batch = recipe.train.batch_size << recipe.train.batch_doublings
+    image = 4 * imageset.images[0].size
+    return weights + int(batch * (maps[0] + 2 * (maps[1] + image)))  # real and fake ones
+
+
+def _most_map_bytes(network: nn.Module, image: np.ndarray) -> int:
+    """No less than `_map_bytes` of one image [H, W, C] like this one."""
+    numbers, total = image.size, 0
+    for layer in network.modules():
+        if hasattr(layer, "out_channels"):
+            numbers = layer.out_channels * image[..., 0].size
+        elif hasattr(layer, "out_features"):
+            numbers = layer.out_features
+        elif list(layer.children()):
+            continue
+        total += numbers  # of a layer without either as many as of the one before
+    return 4 * total
 
 
 def _bytes(network: nn.Module) -> int:

@@ -55,23 +55,30 @@ class _FullPrecision(nn.Module):
             return self.parametrisation(weight)
 
 
+def fill_normal(weight: torch.Tensor, mean: float, deviation: float) -> None:
+    """Draws normal weights, but for the meta device's, which hold no numbers: PyTorch would load
+    its compiler to draw none."""
+    if not weight.is_meta:
+        nn.init.normal_(weight, mean, deviation)
+
+
 def initialise_normal(network: nn.Module) -> None:
     """Normal weights of deviation 0.02, as DCGAN's paper has them; batch norm's scale around 1
     alike. Dense layers keep PyTorch's."""
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.normal_(layer.weight, 0.0, 0.02)
+            fill_normal(layer.weight, 0.0, 0.02)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
         elif isinstance(layer, nn.BatchNorm2d) and layer.affine:
-            nn.init.normal_(layer.weight, 1.0, 0.02)
+            fill_normal(layer.weight, 1.0, 0.02)
 
 
 def initialise_orthogonal(network: nn.Module) -> None:
     """Orthogonal weights (Saxe et al. 2013, arXiv:1312.6120), as BigGAN's: without a norm between
     them layers neither blow a signal up nor let it die, and each spectral norm is 1."""
     for layer in network.modules():
-        if isinstance(layer, _WEIGHTED):
+        if isinstance(layer, _WEIGHTED) and not layer.weight.is_meta:
             nn.init.orthogonal_(layer.weight)
             if getattr(layer, "bias", None) is not None:
                 nn.init.zeros_(layer.bias)

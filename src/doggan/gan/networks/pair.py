@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from doggan.gan.networks.layers import Conditioned
-from doggan.gan.networks.norms import SplitBatchNorm
+from doggan.gan.networks.norms import SplitBatchNorm, fill_normal
 from doggan.recipe import NetworksRecipe
 from doggan.support.errors import InputError
 from doggan.support.tables import choose
@@ -52,7 +52,7 @@ class Generator(nn.Module):
         inputs, condition = self._chunks[0], self._chunks[-1]
         if self.conditional:
             self.embedding = nn.Embedding(label_count, LABEL_FEATURES)
-            nn.init.normal_(self.embedding.weight, 0.0, LABEL_DEVIATION)
+            fill_normal(self.embedding.weight, 0.0, LABEL_DEVIATION)
             told = choose(CONDITIONINGS, recipe.conditioning, "networks.conditioning")
             inputs, condition = inputs + told[0], condition + told[1]
             self._told = [told[0]] + [told[1]] * stages
@@ -94,7 +94,7 @@ class Discriminator(nn.Module):
         self._norms = [layer for layer in self.modules() if isinstance(layer, SplitBatchNorm)]
         if self.conditional:
             self.embedding = nn.Embedding(label_count, feature_count)
-            nn.init.normal_(self.embedding.weight, 0.0, 0.02)
+            fill_normal(self.embedding.weight, 0.0, 0.02)
 
     def forward(
         self, images: torch.Tensor, labels: torch.Tensor | None = None, splits: int = 1
