@@ -25,7 +25,7 @@ def test_two_kills_tear_nothing_and_change_nothing(tmp_path, capsys):
 @pytest.mark.slow
 def test_two_limits_leave_what_they_should(tmp_path, capsys):
     # How late they are is for the campaign itself: a test may run on a busy machine.
-    limits = ["--count", "2", "--shortest", "8", "--longest", "10", "--zip-count", "50"]
+    limits = ["--count", "2", "--shortest", "6", "--longest", "8", "--zip-count", "50"]
     chaos.main(["deadline", *limits, "--work", str(tmp_path / "w"), "--json"])
     result = json.loads(capsys.readouterr().out.splitlines()[-1])["deadline"]
     assert (result["limits"], result["failures"]) == (2, [])
@@ -34,9 +34,11 @@ def test_two_limits_leave_what_they_should(tmp_path, capsys):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "count"),
+    # What the others promise is held within one process, in less time: test_distributed.py has
+    # `process`, test_nothing_lost.py `folder` and `divergence`, test_faults.py `device`.
     [
-        *[("commands", 1), ("divergence", 1), ("sources", 1), ("memory", 1), ("clock", 1)],
-        *[("process", 1), ("folder", 1), ("device", 1), ("events", 1), ("rights", 1), ("disk", 1)],
+        *[("commands", 1), ("sources", 1), ("memory", 1), ("clock", 1)],
+        *[("events", 1), ("rights", 1), ("disk", 1)],
     ],
 )
 def test_a_campaign_keeps_its_promises(tmp_path, capsys, name, count):
