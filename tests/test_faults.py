@@ -27,8 +27,6 @@ from doggan.gan.rollback import TrainingResult
 from doggan.gan.run_folder import holds_run
 from doggan.gan.trainer import train
 from doggan.recipe import with_value
-from doggan.scoring import plan
-from doggan.scoring.plan import NoScoreError, ScoringPlan
 from doggan.support import threads
 from doggan.support.deadline import Deadline
 from doggan.support.errors import DogganError, InputError
@@ -204,27 +202,6 @@ def test_a_process_ends_cleanly_once_its_parent_was_killed(tmp_path):
         while not (tmp_path / "SIGTERM").exists():
             assert time.monotonic() < until
             time.sleep(0.05)
-
-
-@pytest.mark.parametrize(
-    "error",
-    [MemoryError(), RuntimeError("CUDA out of memory"), RuntimeError("can't allocate memory")],
-)
-def test_a_score_without_memory_is_no_score(monkeypatch, error):
-    def fail(*arguments, **options):
-        raise type("OutOfMemoryError", (RuntimeError,), {})("x") if "CUDA" in str(error) else error
-
-    monkeypatch.setattr(plan, "score_images", fail)
-    made = ScoringPlan(
-        judge=None,
-        reference=None,
-        count=1,
-        seconds_an_image=0,
-        mathematics_seconds=0,
-        manifolds_seconds=0,
-    )
-    with pytest.raises(NoScoreError, match="not enough memory for a score"):
-        made.score([1], Deadline(None))
 
 
 def test_no_more_results_wait_than_may(monkeypatch):

@@ -125,3 +125,16 @@ def test_when_too_few_were_judged_there_is_no_score(reference):
     reference.features(judge)
     with pytest.raises(NoScoreError, match="the time limit came, and scoring takes 6s here"):
         make_plan(reference, judge).score(make_images(64, 1), Deadline(-1.0))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("CUDA out of memory"), RuntimeError("can't allocate memory")],
+)
+def test_a_score_without_memory_is_no_score(monkeypatch, error):
+    def fail(*arguments, **options):
+        raise type("OutOfMemoryError", (RuntimeError,), {})("x") if "CUDA" in str(error) else error
+
+    monkeypatch.setattr(module, "score_images", fail)
+    with pytest.raises(NoScoreError, match="not enough memory for a score"):
+        make_plan(None, None).score([1], Deadline(None))

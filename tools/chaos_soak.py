@@ -4,13 +4,12 @@ import argparse
 import os
 import statistics
 import subprocess
-import sys
 import time
 from pathlib import Path
 
-from chaos_kill import TINY
+from chaos_kill import ENDLESS, TINY
 from doggan.support.files import format_bytes
-from promises import BrokenPromiseError, make_set, one_thread
+from promises import BrokenPromiseError, doggan, make_set, one_thread, set_words
 
 _EVERY_SECONDS = 5.0
 _MOST_GROWTH = 1.05  # of the last quarter over the second one
@@ -22,9 +21,8 @@ def soak(args: argparse.Namespace, work: Path) -> dict:
     and disk must be flat once the pictures of the whole course are thinned out."""
     imageset, folder = make_set(work), work / "run"
     values = TINY | {"train.interval_images": 400}
-    command = [sys.executable, "-m", "doggan", "train", str(imageset), "--out", str(folder)]
-    command += ["--time-limit", f"{args.count}m", "--images", str(10**9), "--device", "cpu"]
-    command += [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
+    command = doggan("train", imageset, "--out", folder, "--images", ENDLESS, "--device", "cpu")
+    command += ["--time-limit", f"{args.count}m", *set_words(values)]
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=one_thread()
     )

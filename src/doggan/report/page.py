@@ -102,9 +102,8 @@ def write_report(
     if not 1 <= len(folders) <= MAX_RUNS:
         raise InputError(f"{len(folders)} runs were given; a report holds 1 to {MAX_RUNS}")
     runs = list(map(RunRecord, folders, _names(folders)))
-    page = render(runs, named).encode(
-        "utf-8", "replace"
-    )  # JSON and file names can hold half characters
+    # JSON and file names can hold half characters.
+    page = render(runs, named).encode("utf-8", "replace")
     write_bytes(out, page)
     notes = [f"{run.name}: {note}" for run in runs for note in run.notes]
     return Report(path=str(out), bytes=len(page), runs=[run.name for run in runs], notes=notes)

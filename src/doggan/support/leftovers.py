@@ -15,7 +15,7 @@ def restore_folder(path: Path) -> None:
     if path.exists():
         return
     with suppress(OSError):  # nothing is lost by what cannot be restored
-        for previous in _partials(path, PREVIOUS):
+        for previous in _partials(path, f".partial{PREVIOUS}"):
             if not _is_being_written(Path(str(previous).removesuffix(PREVIOUS))):
                 previous.replace(path)
                 return
@@ -24,7 +24,7 @@ def restore_folder(path: Path) -> None:
 def remove_leftovers(path: Path) -> None:
     """Removes what kills have left of earlier temporary files or folders for `path`: all that no
     process holds locked."""
-    for partial in [*_partials(path), *_partials(path, PREVIOUS)]:
+    for partial in _partials(path, ".partial", f".partial{PREVIOUS}"):
         if _is_being_written(Path(str(partial).removesuffix(PREVIOUS))):
             continue
         if partial.is_dir() and not partial.is_symlink():
@@ -33,10 +33,9 @@ def remove_leftovers(path: Path) -> None:
             partial.unlink(missing_ok=True)
 
 
-def _partials(path: Path, ending: str = "") -> list[Path]:
-    start, end = f".{path.name}.", f".partial{ending}"
-    beside = sorted(path.parent.iterdir())
-    return [item for item in beside if item.name.startswith(start) and item.name.endswith(end)]
+def _partials(path: Path, *endings: str) -> list[Path]:
+    start, beside = f".{path.name}.", sorted(path.parent.iterdir())
+    return [item for item in beside if item.name.startswith(start) and item.name.endswith(endings)]
 
 
 def lock(handle: int) -> bool:
