@@ -1,6 +1,7 @@
 """Processes that tests start: none outlives its test, and none is waited for without end."""
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -35,6 +36,8 @@ def none_left() -> Iterator[None]:
             for pid in marked(mark):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+            for child in multiprocessing.active_children():  # a fork server's have no mark
+                child.kill()
 
 
 def marked(mark: str) -> list[int]:

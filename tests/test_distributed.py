@@ -11,6 +11,7 @@ import threading
 import time
 from dataclasses import replace
 from datetime import timedelta
+from multiprocessing import forkserver
 
 import numpy as np
 import pytest
@@ -32,10 +33,23 @@ from processes import PATIENCE_SECONDS, none_left, started, wait_until
 CPU = torch.device("cpu")
 
 
+SHIPPED_START_METHOD = distributed_module.START_METHOD
+
+
+@pytest.fixture(autouse=True, scope="module")
+def processes_of_one_thread():
+    """Two processes of two threads on two cores would mostly wait for each other; and they come
+    from a process that has loaded PyTorch, which takes each of them longer than its training."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        forkserver.set_forkserver_preload(["torch._dynamo", "doggan.gan.trainer"])
+        forkserver.ensure_running()
+        patch.setattr(distributed_module, "START_METHOD", "forkserver")
+        yield
+
+
 @pytest.fixture(autouse=True)
-def processes_of_one_thread(monkeypatch):
-    """Two processes of two threads on two cores would mostly wait for each other."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+def processes_end_with_their_test():
     with none_left():
         yield
 
@@ -101,6 +115,8 @@ REGULARISED = {
     ],
 )
 def test_two_processes_take_the_steps_of_one(tiny_set, tiny_recipe, tmp_path, monkeypatch, values):
+    if not values:
+        monkeypatch.setattr(distributed_module, "START_METHOD", SHIPPED_START_METHOD)
     # Without batch norm, which looks at a process's own share of a batch, only rounding differs.
     monkeypatch.setattr(state_module, "make_networks", without_batch_norm)
     recipe = with_value(tiny_recipe, "networks.architecture", "dense")

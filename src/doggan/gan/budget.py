@@ -80,7 +80,7 @@ def images_per_second(recipe: Recipe, imageset: ImageSet, device: str) -> float:
         while (elapsed := time.perf_counter() - started) < seconds or not images:
             real, labels = batches.at(images, batch_size)
             steps.train(real, steps.fakes(state.generator, labels), labels)
-            monitor.check()  # waits for the device
+            monitor.failure()  # waits for the device
             images += batch_size
         return images / elapsed * processes
 

@@ -64,8 +64,11 @@ def save_checkpoint(
         ) from error
 
 
-def load_checkpoint(folder: Path, state: TrainingState, recipe: Recipe, set_sha256: str) -> str:
-    """Fills `state` from the last good checkpoint; returns a line on which it was, and why.
+def load_checkpoint(
+    folder: Path, state: TrainingState, recipe: Recipe, set_sha256: str
+) -> tuple[Path, str]:
+    """Fills `state` from the last good checkpoint; returns its path, and a line on it and why it
+    was taken.
 
     Raises InputError as `read_last_checkpoint` does, and for a run with another recipe (its length
     and its zip aside) or another set. Nothing in it is executed.
@@ -86,7 +89,7 @@ def load_checkpoint(folder: Path, state: TrainingState, recipe: Recipe, set_sha2
     except Exception as error:
         raise InputError(f"{path} does not fit its recipe: {in_short(error)}") from error
     why = f"; {damage}" if damage else ""
-    return f"goes on from {path}, at {state.images_seen:,} images{why}"
+    return path, f"goes on from {path}, at {state.images_seen:,} images{why}"
 
 
 def _require_own_groups(optimizer: torch.optim.Optimizer, content: dict) -> None:
@@ -125,11 +128,10 @@ def read_last_checkpoint(folder: Path) -> tuple[dict, Path, str]:
     raise InputError("; ".join(damage))
 
 
-def settle_checkpoints(folder: Path) -> None:
+def settle_checkpoint(good: Path) -> None:
     """Gives the last good checkpoint the last one's name, so that the next save does not take a
     damaged one for it."""
-    _, path, _ = read_last_checkpoint(folder)
-    path.replace(folder / CHECKPOINT)
+    good.replace(good.with_name(CHECKPOINT))
 
 
 def _keep_as_previous(folder: Path) -> None:

@@ -7,6 +7,7 @@ DistributedDataParallel averages their gradients: NCCL between GPUs, gloo betwee
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ REASONS = ("", "images", "time limit", "SIGINT", "SIGTERM")
 # What each process must get of a batch for a second one to gain: with less, averaging gradients
 # costs what it saves, and batch norms see too little.
 LEAST_SHARE = 64
+START_METHOD = "spawn"  # of multiprocessing; a fork server would die with its group, and leave them
 STALLED = timedelta(minutes=5)  # after so long without an answer another process counts as lost
 # The signals that PyTorch's launcher takes for itself, and does not give back.
 _LAUNCHERS_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
@@ -57,7 +59,10 @@ class Processes:
             return network
         # Buffers stay apart: broadcasting them at each forward would change, under autograd, what
         # an earlier forward of the same step has used.
-        return DistributedDataParallel(network, broadcast_buffers=False)
+        with warnings.catch_warnings():
+            # The option's new name, which PyTorch 2.14 warns to take, is unknown to older ones.
+            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+            return DistributedDataParallel(network, broadcast_buffers=False)
 
     def agree(self, reason: str, done: float, save: bool = False) -> tuple[str, float, bool]:
         """What all processes go by: the reason to stop of the first that has one, "" for none; and
@@ -132,7 +137,7 @@ def launch(count: int, function: Callable[..., None], *arguments: object) -> str
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         max_restarts=0,
-        start_method="spawn",
+        start_method=START_METHOD,
         monitor_interval=0.2,
         local_addr="127.0.0.1",  # it would look its own name up, which a kernel cannot
     )

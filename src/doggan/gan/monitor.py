@@ -24,10 +24,10 @@ class StepResult:
 class Monitor:
     """Sums since the last interval, and a flag that stops the optimizers.
 
-    Nothing here waits for the device but `check` and `row`: one synchronisation a line of the log.
+    Nothing here waits for the device but `failure` and `row`, at a line of the log.
     A loss or gradient norm that is not finite sets `failed` on the device, and the optimizers,
     which read it there, change nothing from that step on. Under a loss scale the scaler skips the
-    steps that are not finite, and `check` ends the run before anything is saved.
+    steps that are not finite, and `failure` is asked before anything is saved.
     """
 
     def __init__(self, device: torch.device, images_seen: int = 0, seconds: float = 0.0):
@@ -71,11 +71,6 @@ class Monitor:
         self._sums += measured.nan_to_num(0, 0, 0)  # a skipped step has no norm
         self.steps += 1
 
-    def check(self) -> None:
-        """Waits for the device; raises NonFiniteLossError where a step has failed."""
-        if failure := self.failure():
-            raise NonFiniteLossError(failure)
-
     def failure(self) -> str:
         """Waits for the device; how the first step that failed did so, "" where none has."""
         if not self.failed.item():
@@ -92,9 +87,10 @@ class Monitor:
     def row(self, state: TrainingState, processes: Processes) -> dict:
         """The means since the last interval, over all processes, as a row of the history.
 
-        Waits for the device, and raises as `check` does.
+        Waits for the device; raises NonFiniteLossError where a step has failed.
         """
-        self.check()
+        if failure := self.failure():
+            raise NonFiniteLossError(failure)
         state.skipped_steps += int(self._skipped.item())
         self._skipped.zero_()
         images, seconds = self._started

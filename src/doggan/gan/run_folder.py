@@ -1,10 +1,10 @@
 """The name of every file in a run, and whether a folder holds one."""
 
-import shutil
 from pathlib import Path
 
 from doggan.competition import ENTRY
 from doggan.support.errors import InputError
+from doggan.support.leftovers import PREVIOUS, remove_unlocked
 
 # What training leaves; the generator's file is named by `generator_file`.
 RECIPE = "recipe.toml"
@@ -35,13 +35,8 @@ REPORT = "report.html"
 
 def remove_partials(folder: Path) -> None:
     """Removes what a kill left half written; a rival may be at work, and removes its own."""
-    for partial in [*folder.rglob(".*.partial"), *folder.rglob(".*.partial.previous")]:
-        if partial.is_relative_to(folder / RIVAL):
-            continue
-        if partial.is_dir():
-            shutil.rmtree(partial, ignore_errors=True)
-        else:
-            partial.unlink(missing_ok=True)
+    partials = [*folder.rglob(".*.partial"), *folder.rglob(f".*.partial{PREVIOUS}")]
+    remove_unlocked(path for path in partials if not path.is_relative_to(folder / RIVAL))
 
 
 def holds_run(folder: Path) -> bool:

@@ -10,7 +10,7 @@ import torch
 
 from doggan.data.batches import Batches
 from doggan.data.imageset import ImageSet, open_imageset
-from doggan.gan.checkpoint import load_checkpoint, settle_checkpoints
+from doggan.gan.checkpoint import load_checkpoint, settle_checkpoint
 from doggan.gan.distributed import (
     LostProcessError,
     Processes,
@@ -172,7 +172,9 @@ def _train(
         set_determinism(options.deterministic)
         # Make everything that the next step depends on, or load it.
         state = new_state(imageset, recipe, device, precision)
-        taken_up = load_checkpoint(folder, state, recipe, imageset.sha256) if resume else ""
+        good, taken_up = None, ""
+        if resume:
+            good, taken_up = load_checkpoint(folder, state, recipe, imageset.sha256)
         state.slowdowns = max(state.slowdowns, slowdowns)
         processes.wait()
         generator = processes.parallel(state.generator)
@@ -184,8 +186,8 @@ def _train(
         stopped_by = "images" if state.images_seen >= options.images else ""
         recorder = NoRecorder()
         if processes.first:
-            if resume:
-                settle_checkpoints(folder)
+            if good:
+                settle_checkpoint(good)
             environment = describe_environment(device, precision) | {"processes": processes.count}
             recorder = stack.enter_context(
                 Recorder(folder, recipe, environment, imageset, state, deadline, taken_up)

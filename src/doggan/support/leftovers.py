@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shutil
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,9 +23,13 @@ def restore_folder(path: Path) -> None:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Removes what kills have left of earlier temporary files or folders for `path`: all that no
-    process holds locked."""
-    for partial in _partials(path, ".partial", f".partial{PREVIOUS}"):
+    """Removes what kills have left of earlier temporary files or folders for `path`."""
+    remove_unlocked(_partials(path, ".partial", f".partial{PREVIOUS}"))
+
+
+def remove_unlocked(partials: Iterable[Path]) -> None:
+    """Removes temporary files and folders that no process holds locked."""
+    for partial in partials:
         if _is_being_written(Path(str(partial).removesuffix(PREVIOUS))):
             continue
         if partial.is_dir() and not partial.is_symlink():
