@@ -96,9 +96,14 @@ def set_words(values: dict[str, object]) -> list[str]:
     return [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
 
 
+def ran(command: list[str]) -> subprocess.CompletedProcess:
+    """How a command of one thread ends, and what it says."""
+    return subprocess.run(command, capture_output=True, text=True, env=one_thread())
+
+
 def must_end_well(command: list[str]) -> str:
     """What a command says on standard error; raises BrokenPromiseError unless it exits with 0."""
-    ended = subprocess.run(command, capture_output=True, text=True, env=one_thread())
+    ended = ran(command)
     if ended.returncode:
         raise BrokenPromiseError(
             f"{' '.join(command)} ended with {ended.returncode}: {ended.stderr[-500:]}"
@@ -114,7 +119,7 @@ def failed_in_one_line(ended: subprocess.CompletedProcess) -> bool:
 
 def must_fail_in_one_line(command: list[str]) -> None:
     """Raises BrokenPromiseError unless a command fails, and says why in one line."""
-    ended = subprocess.run(command, capture_output=True, text=True, env=one_thread())
+    ended = ran(command)
     if not failed_in_one_line(ended):
         raise BrokenPromiseError(
             f"{' '.join(command)} ended with {ended.returncode}: {ended.stderr[-500:]}"
