@@ -154,26 +154,30 @@ def test_where_a_process_is_killed_one_goes_on_alone_from_the_last_checkpoint(
     recipe = with_value(tiny_recipe, "train.images", 10**9)
     folder, said, over, killed_at = tmp_path / "run", [], threading.Event(), []
 
-    def kill_one():
-        while len(read_history(folder)) < 2:  # a row is there before its checkpoint
-            if over.wait(0.1):
-                return
+    def wait_for(ready):
+        while not (ready() or over.wait(0.1)):
+            pass
+
+    def kill_one_and_later_all():
+        wait_for(lambda: len(read_history(folder)) > 1)  # a row is there before its checkpoint
+        if over.is_set():
+            return
         multiprocessing.active_children()[-1].kill()
         killed_at.append(read_history(folder)[-1]["images"])
+        wait_for(lambda: said and read_history(folder)[-1]["images"] > killed_at[0])
+        if not over.is_set():
+            os.kill(os.getpid(), signal.SIGTERM)
 
-    killer = threading.Thread(target=kill_one)
+    killer = threading.Thread(target=kill_one_and_later_all)
     killer.start()
     try:
-        # The launcher takes seconds to end the other one.
-        result = train(
-            tiny_set, folder, recipe, processes=2, deadline=Deadline(30.0), say=said.append
-        )
+        result = train(tiny_set, folder, recipe, processes=2, say=said.append)
     finally:
         over.set()
         killer.join()
     (line,) = said
     assert re.search(r"process \d of 2 ended .*SIGKILL.*one goes on alone", line)
-    assert result.stopped_by == "time limit"
+    assert result.stopped_by == "SIGTERM"
     assert result.images > killed_at[0]
     rows = [row["images"] for row in read_history(folder)]
     assert rows == sorted(set(rows))  # what was beyond the checkpoint is forgotten
