@@ -19,24 +19,24 @@ setup(
     package_data={"doggan": ["recipes/*.toml", "report/templates/*"]},
     entry_points={"console_scripts": ["doggan = doggan.cli.main:main"]},
     install_requires=[
-        "torch>=2.6",
-        "torchvision>=0.21",
+        "torch>=2.10",
+        "torchvision>=0.25",
         "albumentations>=2.0",
-        "pillow>=10.1",
+        "pillow>=13.0",
         "numpy>=1.26",
         "scipy>=1.11.1",
         "safetensors>=0.4.3",
-        "tqdm>=4.66",
+        "tqdm>=4.66.3",
         # Downloads; urllib3 underneath it reads what is there, and does not wait for more.
-        "requests>=2.32.2",
-        "urllib3>=2.2",
+        "requests>=2.32.4",
+        "urllib3>=2.8",
         # The report: its template, and curves whose code fits into the page.
-        "jinja2>=3.1",
-        "bokeh>=3.7",
+        "jinja2>=3.1.6",
+        "bokeh>=3.8.2",
         "matplotlib>=3.8",
         "tensorboard>=2.16",
         # The kaggle client imports six without declaring it.
-        "kaggle>=2.2.3",  # from which on it streams a run's log
+        "kaggle>=2.2.5",  # which streams a run's log, and asks for certificates without a lost root
         "six>=1.16",
         "python-slugify>=8.0",  # the slug of a title, by Kaggle's own rule
         # The weights of the judge that needs no download.

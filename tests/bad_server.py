@@ -13,7 +13,7 @@ DATE = "Mon, 01 Jul 2019 10:00:00 GMT"
 class Answer:
     """How one request is answered; the defaults are those of an honest server."""
 
-    data: bytes | None = None  # another version of the file
+    data: bytes | None = None  # another version of the file, or what comes beside a redirect
     status: int | None = None  # an error in place of the file
     redirect: str | None = None  # sent on to this path, or address
     retry_after: str | None = None  # what Retry-After says beside a status
@@ -111,8 +111,10 @@ def _handler(server: BadServer) -> type[BaseHTTPRequestHandler]:
                     self.send_header("Location", base + answer.redirect)
                 if answer.retry_after is not None:
                     self.send_header("Retry-After", answer.retry_after)
-                self.send_header("Content-Length", "0")
+                body = answer.data or b""
+                self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
+                self.wfile.write(body)
             else:
                 self._file(answer)
 

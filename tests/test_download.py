@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from types import SimpleNamespace
 
 import pytest
@@ -77,6 +78,19 @@ def test_follows_a_redirect(server, target):
     server.put("/moved.tar", DATA)
     fetch(server.put("/images.tar", b"", Answer(redirect="/moved.tar")), target)
     assert_whole(target)
+
+
+def test_what_comes_beside_a_redirect_is_not_read(server, target):
+    server.put("/moved.tar", DATA)
+    url = server.put("/images.tar", b"", Answer(redirect="/moved.tar", data=bytes(64_000_000)))
+    tracemalloc.start()
+    try:
+        fetch(url, target)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert_whole(target)
+    assert most < 20_000_000
 
 
 @pytest.mark.parametrize("place", ["/images.tar", "file:///etc/hosts", "http://[x/"])

@@ -12,7 +12,7 @@ from doggan.kaggle.metadata import Kernel
 from doggan.kaggle.session import session_output
 from doggan.support.errors import DogganError, InputError
 from doggan.support.files import atomic_path, format_bytes, leaves_folder, require_free_space
-from doggan.support.transfer import stream
+from doggan.support.transfer import skip_redirects_body, stream
 
 MAX_FILE_BYTES = 2_000_000_000
 MAX_LISTED = 2_000  # Kaggle keeps 500 files of a run
@@ -81,7 +81,10 @@ def _fetch(client: Client, name: str, address: str, path: Path) -> OutputFile:
 def _save(address: str, path: Path, name: str) -> None:
     headers = {"Accept-Encoding": "identity"}
     timeout = (_CONNECT_SECONDS, _SILENCE_SECONDS)
-    with requests.get(address, headers=headers, stream=True, timeout=timeout) as response:
+    hooks = {"response": skip_redirects_body}
+    with requests.get(
+        address, headers=headers, stream=True, timeout=timeout, hooks=hooks
+    ) as response:
         response.raise_for_status()
         expected = response.raw.length_remaining or 0
         _require_bounded(expected, name)

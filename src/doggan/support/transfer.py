@@ -54,6 +54,14 @@ def wait_seconds(
     return asked
 
 
+def skip_redirects_body(response: requests.Response, **_: object) -> None:
+    """A hook of a request's responses: requests would read all that a redirect brings, of any
+    length, into memory."""
+    if response.is_redirect:
+        response.raw.close()
+        response.raw = None
+
+
 def get(url: str, headers: Mapping[str, str | None], timeout: float) -> requests.Response:
     """The answer to a GET, whatever its status; its body is still to be read.
 
@@ -63,7 +71,8 @@ def get(url: str, headers: Mapping[str, str | None], timeout: float) -> requests
     """
     try:
         _resolve(url, timeout)
-        ask = partial(requests.get, url, headers=headers, stream=True, timeout=timeout)
+        hooks = {"response": skip_redirects_body}
+        ask = partial(requests.get, url, headers=headers, stream=True, timeout=timeout, hooks=hooks)
         return in_background(ask).result(_PATIENCE * timeout)
     except TimeoutError as error:  # a header that comes letter by letter
         raise TransferError("no answer in time") from error
