@@ -13,7 +13,7 @@ from chaos_deadline import Trial
 from chaos_kill import same_course
 from doggan.cli.main import main
 from doggan.support.errors import InputError
-from promises import BrokenPromiseError, check_file, doggan, run_as_root
+from promises import BrokenPromiseError, check_file, doggan, ran, run_as_root
 
 
 @pytest.fixture
@@ -22,7 +22,8 @@ def in_this_process(monkeypatch, capsys):
     another one takes longer than the work."""
 
     def run_here(command):
-        assert command[: len(doggan())] == doggan()
+        if command[: len(doggan())] != doggan():
+            return ran(command)
         code = main(command[len(doggan()) :])
         return subprocess.CompletedProcess(command, code, *capsys.readouterr())
 

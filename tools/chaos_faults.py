@@ -2,9 +2,11 @@
 
 import argparse
 import random
+import re
 import resource
 import shutil
 import subprocess
+import sys
 import threading
 from collections import Counter
 from pathlib import Path
@@ -24,12 +26,13 @@ from promises import (
     make_set,
     must_end_well,
     one_thread,
+    ran,
     run_as_root,
 )
 
 IMAGES = 2 * INTERVAL
 _DISK_BYTES = (2_000_000, 12_000_000)  # a tiny run takes some 8 MB
-_MEMORY_BYTES = (600_000_000, 6_000_000_000)  # of addresses: PyTorch alone takes some GB
+_MEMORY_BYTES = 1_000_000_000  # of addresses, beyond PyTorch's own: with so many all goes well
 
 
 def fill_disk(args: argparse.Namespace, work: Path) -> dict:
@@ -55,7 +58,7 @@ def fill_disk(args: argparse.Namespace, work: Path) -> dict:
 def run_out_of_memory(args: argparse.Namespace, work: Path) -> dict:
     """Commands under a limit of memory of random size, and again without."""
     chance, ends = random.Random(args.seed), Counter()
-    imageset = make_set(work)
+    imageset, loaded = make_set(work), _bytes_of_pytorch()
     commands = {
         "train": lambda out: train_command(imageset, out, IMAGES),
         "build": lambda out: doggan("build", work / "photos", "--out", out),
@@ -65,7 +68,7 @@ def run_out_of_memory(args: argparse.Namespace, work: Path) -> dict:
     }
     for number in range(args.count):
         name = list(commands)[number % len(commands)]
-        size, out = chance.randint(*_MEMORY_BYTES), work / f"{name}-{number}"
+        size, out = loaded + chance.randrange(_MEMORY_BYTES), work / f"{name}-{number}"
         ends[_end(commands[name](out), memory=size)] += 1
         check_files(out)
         must_end_well(commands[name](out))
@@ -145,6 +148,13 @@ def change_sources(args: argparse.Namespace, work: Path) -> dict:
         must_end_well(doggan("build", photos, "--out", out))
         print(f"{number + 1:3} built", flush=True)
     return _result(ends)
+
+
+def _bytes_of_pytorch() -> int:
+    """The addresses that a process takes which has loaded PyTorch and done nothing with it."""
+    code = "import torch; print(open('/proc/self/status').read())"
+    said = ran([sys.executable, "-c", code]).stdout
+    return int(re.search(r"VmPeak:\s+(\d+) kB", said)[1]) * 1024
 
 
 def _end(command: list[str], memory: int | None = None) -> str:
