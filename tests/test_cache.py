@@ -129,7 +129,7 @@ def test_another_judge_has_another_entry(images, change):
 
 def test_another_format_has_another_entry(images, monkeypatch):
     before = cache_entry(images, make_judge()).key
-    monkeypatch.setattr(module, "_FORMAT_VERSION", module._FORMAT_VERSION + 1)
+    monkeypatch.setattr(module, "FORMAT_VERSION", module.FORMAT_VERSION + 1)
     assert cache_entry(images, make_judge()).key != before
 
 
@@ -264,7 +264,7 @@ def test_a_cache_that_can_only_be_read_serves(extract, images, lines, monkeypatc
 
 
 def test_the_latest_used_files_are_kept(images, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_MOST_FILES", 2)
+    monkeypatch.setattr(module, "MOST_FILES", 2)
     judge = make_judge()
     sets = [images, with_pixel(images), images[:-1]]
     entries = [cache_entry(images, judge, cache=tmp_path) for images in sets]

@@ -192,7 +192,7 @@ def die_at_the_start(*arguments):
 def test_where_the_second_process_dies_at_the_start_one_trains(
     tiny_set, tiny_recipe, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(trainer, "_train_launched", die_at_the_start)
+    monkeypatch.setattr(trainer, "train_launched", die_at_the_start)
     said = []
     result = train(tiny_set, tmp_path / "run", tiny_recipe, processes=2, say=said.append)
     assert (result.images, result.stopped_by) == (64, "images")
@@ -238,7 +238,7 @@ def meet_no_gpu(*arguments):
 
 
 def test_where_the_processes_cannot_meet_one_trains(tiny_set, tiny_recipe, tmp_path, monkeypatch):
-    monkeypatch.setattr(trainer, "_train_launched", meet_no_gpu)
+    monkeypatch.setattr(trainer, "train_launched", meet_no_gpu)
     said = []
     result = train(tiny_set, tmp_path / "run", tiny_recipe, processes=2, say=said.append)
     assert (result.images, result.stopped_by) == (64, "images")
@@ -258,7 +258,7 @@ def fail_as_a_training(*arguments):
 def test_the_trainings_own_failure_is_none_of_a_process(
     tiny_set, tiny_recipe, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(trainer, "_train_launched", fail_as_a_training)
+    monkeypatch.setattr(trainer, "train_launched", fail_as_a_training)
     with pytest.raises(DogganError, match=r"^the loss became nan$"):
         train(tiny_set, tmp_path / "run", tiny_recipe, processes=2)
 
@@ -383,7 +383,7 @@ def wait_for_ever(*arguments):
 def test_a_signal_before_the_first_step_is_a_clean_stop(
     tiny_set, tiny_recipe, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(trainer, "_train_launched", wait_for_ever)
+    monkeypatch.setattr(trainer, "train_launched", wait_for_ever)
     over = threading.Event()
 
     def stop_both():

@@ -32,7 +32,7 @@ SHA = hashlib.sha256(DATA).hexdigest()
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
-    monkeypatch.setattr(transfer, "_FIRST_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(transfer, "FIRST_WAIT_SECONDS", 0.0)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
 
@@ -292,7 +292,7 @@ def test_a_server_that_goes_to_sleep_is_given_up(server, target, answer):
 
 
 def test_a_slow_but_steady_server_is_not_given_up(server, target, monkeypatch):
-    monkeypatch.setattr(transfer, "_SLOWEST_BYTES_PER_SECOND", 2)
+    monkeypatch.setattr(transfer, "SLOWEST_BYTES_PER_SECOND", 2)
     # All of it takes longer than the timeout, a byte far less.
     url = server.put("/images.tar", DATA[:40], Answer(pause=0.03))
     sha256 = hashlib.sha256(DATA[:40]).hexdigest()
@@ -308,7 +308,7 @@ def test_bytes_that_drip_in_do_not_make_attempts_endless(server, target):
 
 
 def test_progress_starts_the_count_of_attempts_anew(server, target, monkeypatch):
-    monkeypatch.setattr(module, "_STEP_BYTES", 5_000)
+    monkeypatch.setattr(module, "STEP_BYTES", 5_000)
     fetch(server.put("/images.tar", DATA, Answer(cut=5_000)), target, attempts=2)
     assert_whole(target)
     assert len(server.requests) == 8
@@ -318,7 +318,7 @@ def test_waits_longer_after_each_failure(server, target, monkeypatch):
     waits = []
     clock = SimpleNamespace(sleep=waits.append, monotonic=time.monotonic)
     monkeypatch.setattr(module, "time", clock)
-    monkeypatch.setattr(transfer, "_FIRST_WAIT_SECONDS", 1.0)
+    monkeypatch.setattr(transfer, "FIRST_WAIT_SECONDS", 1.0)
     with pytest.raises(DogganError):
         fetch(server.put("/images.tar", DATA, Answer(status=503)), target, attempts=8)
     assert waits == [1, 2, 4, 8, 16, 30, 30]

@@ -205,7 +205,7 @@ def test_a_process_ends_cleanly_once_its_parent_was_killed(tmp_path):
 
 
 def test_no_more_results_wait_than_may(monkeypatch):
-    monkeypatch.setattr(threads, "_MOST_AHEAD", 4)
+    monkeypatch.setattr(threads, "MOST_AHEAD", 4)
     begun = []
     with ThreadPoolExecutor(2) as pool:
         found = map_ahead(pool, lambda item: begun.append(item) or item, range(100))
@@ -215,7 +215,7 @@ def test_no_more_results_wait_than_may(monkeypatch):
 
 
 def test_one_large_photo_is_held_at_a_time(monkeypatch, photos):
-    monkeypatch.setattr(photos_module, "_LARGE_PHOTO_PIXELS", 96 * 80 - 1)
+    monkeypatch.setattr(photos_module, "LARGE_PHOTO_PIXELS", 96 * 80 - 1)
     data = next((photos / "Images").rglob("*.jpg")).read_bytes()
     second = threading.Thread(target=photos_module.decode_photo, args=(data,), daemon=True)
     with contextlib.ExitStack() as stack:

@@ -79,7 +79,7 @@ def publish(server, monkeypatch):
             server.put(f"/dogs/{name}", data, *answers)
         return f"{server.url}/dogs/"
 
-    monkeypatch.setattr(transfer, "_FIRST_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(transfer, "FIRST_WAIT_SECONDS", 0.0)
     monkeypatch.delenv("http_proxy", raising=False)
     return publish
 

@@ -53,9 +53,9 @@ def test_a_healthy_run_or_none_gives_no_warning(warning):
 def test_training_warns_once_a_run(tiny_set, tiny_recipe, tmp_path, monkeypatch, capsys):
     for name, value in (
         ("COLLAPSE_IMAGES", 16),
-        ("_ACCURACY_WON", -1.0),
-        ("_GRADIENT_GONE", 2.0),
-        ("_DIVERSITY_LOST", 2.0),
+        ("ACCURACY_WON", -1.0),
+        ("GRADIENT_GONE", 2.0),
+        ("DIVERSITY_LOST", 2.0),
     ):
         monkeypatch.setattr(health, name, value)
     recipe = with_value(tiny_recipe, "train.interval_images", 8)

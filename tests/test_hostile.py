@@ -176,7 +176,7 @@ def test_what_holds_easily_is_known_without_loading_a_compiler(tiny_set, name):
 
 
 def test_a_system_that_does_not_tell_is_taken_to_have_enough(monkeypatch, tmp_path):
-    monkeypatch.setattr("doggan.gan.memory._MEMINFO", tmp_path / "nothing")
+    monkeypatch.setattr("doggan.gan.memory.MEMINFO", tmp_path / "nothing")
     assert free_bytes(torch.device("cpu")) is None
 
 

@@ -67,7 +67,7 @@ def test_it_is_met_by_a_sentence_in_bounded_time_and_memory(
 @pytest.mark.parametrize("name", hostile.DOWNLOADS, ids=lambda name: name.replace(" ", "-"))
 def test_whatever_a_server_does_a_download_ends_by_a_sentence(name, tmp_path, monkeypatch):
     answer, says = hostile.DOWNLOADS[name]
-    monkeypatch.setattr(transfer, "_FIRST_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(transfer, "FIRST_WAIT_SECONDS", 0.0)
     for variable in ("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(variable, raising=False)
     with running() as server, bounded(SECONDS):

@@ -327,7 +327,7 @@ def test_no_network_means_a_quick_fallback(load, official, tmp_path):
 
 def test_silent_network_means_a_quick_fallback(load, weights, official, tmp_path, monkeypatch):
     """Connections are accepted and nothing follows."""
-    monkeypatch.setattr(inception, "_CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(inception, "CONNECT_SECONDS", 0.5)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -340,7 +340,7 @@ def test_silent_network_means_a_quick_fallback(load, weights, official, tmp_path
 
 
 def test_slow_download_is_not_waited_for(load, weights, official, server, tmp_path, monkeypatch):
-    monkeypatch.setattr(judge_module, "_AUTO_SECONDS", 0.3)
+    monkeypatch.setattr(judge_module, "AUTO_SECONDS", 0.3)
     reachable = put(server, weights, official, Answer(pause=0.05))
     judge = load("auto", cache=tmp_path, official=reachable)
     assert "takes more than 0 seconds" in judge.notice
@@ -464,7 +464,7 @@ def test_paths_that_are_no_weights_are_refused(tmp_path, weights, monkeypatch):
         load_judge("inception", device="cpu", weights=tmp_path / "missing.pth")
     with pytest.raises(InputError, match="no file of Inception weights"):
         load_judge("inception", device="cpu", weights=tmp_path)
-    monkeypatch.setattr(inception, "_LARGEST_WEIGHTS_BYTES", 1000)
+    monkeypatch.setattr(inception, "LARGEST_WEIGHTS_BYTES", 1000)
     with pytest.raises(InputError, match="no file of Inception weights"):
         load_judge("inception", device="cpu", weights=weights)
 

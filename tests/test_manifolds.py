@@ -30,7 +30,7 @@ def by_definition(generated, reference, k):
 @pytest.mark.parametrize("k", [1, 3, 5])
 @pytest.mark.parametrize("shift", [0.0, 0.5, 100.0])
 def test_it_is_the_definition(k, shift, monkeypatch):
-    monkeypatch.setattr(manifolds, "_ROWS", 64)  # several blocks, the last one short
+    monkeypatch.setattr(manifolds, "ROWS", 64)  # several blocks, the last one short
     generated, reference = make_features(300, shift=shift), make_features(250, seed=1)
     found = precision_and_recall(generated, reference, k)
     assert np.allclose(found, by_definition(generated, reference, k), rtol=0, atol=1e-12)

@@ -644,7 +644,7 @@ def test_a_stream_that_falls_silent_is_taken_up_too(server, here, doggan, slept,
             silent.wait(20)
         yield {"data": "two\n"}
 
-    monkeypatch.setattr(remote_log, "_SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(remote_log, "SILENCE_SECONDS", 0.2)
     monkeypatch.setattr(sys.modules["kaggle"].KaggleApi, "kernels_logs_stream", logs)
     server.on("GetKernelSessionStatus", RUNNING)
     assert doggan("kernel", "logs", "-f", KERNEL).out == "one\ntwo\n"

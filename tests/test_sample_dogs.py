@@ -210,7 +210,7 @@ def test_breeds_differ_in_background():
 def test_a_dog_is_whole_on_its_canvas_and_cut_to_its_outline(breed):
     for seed in range(12):
         rng = np.random.default_rng(seed)
-        alpha = dog_drawing._Dog(breed, 30, rng, 0.0).draw()[..., 3]
+        alpha = dog_drawing.Dog(breed, 30, rng, 0.0).draw()[..., 3]
         border = np.concatenate([alpha[0], alpha[-1], alpha[:, 0], alpha[:, -1]])
         assert not border.any()
         covered = draw_dog(breed, 30, np.random.default_rng(seed), 0.0)[..., 3] >= 128

@@ -22,7 +22,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 MAX_PHOTO_PIXELS = 100_000_000
 # Of larger ones a process decodes one at a time, since the largest take 1.8 GB.
-_LARGE_PHOTO_PIXELS = 25_000_000
+LARGE_PHOTO_PIXELS = 25_000_000
 _large_photo = Lock()
 NO_LABEL = "unlabelled"  # of images that lie in no folder of their own
 
@@ -88,7 +88,7 @@ def _decode(data: bytes, stack: ExitStack) -> tuple[Image.Image, int]:
         with Image.open(io.BytesIO(data), formats=PHOTO_FORMATS) as photo:
             if photo.width * photo.height > MAX_PHOTO_PIXELS:
                 raise UnreadableFileError(f"{photo.width}x{photo.height} pixels are too many")
-            if photo.width * photo.height > _LARGE_PHOTO_PIXELS:
+            if photo.width * photo.height > LARGE_PHOTO_PIXELS:
                 stack.enter_context(_large_photo)
             orientation = _orientation_of(photo)
             photo.load()  # it outlives its file

@@ -29,7 +29,7 @@ def draw_dog(breed: Breed, radius: float, rng: np.random.Generator, light: float
     Returns [H, W, 4] uint8, colour and coverage, cut to the dog: every side has a pixel that the
     dog covers by half or more. `light` is where the light stands, -1 on the left to 1 on the right.
     """
-    picture = _Dog(breed, radius, rng, light).draw()
+    picture = Dog(breed, radius, rng, light).draw()
     left, top, right, bottom = bounding_box(picture[..., 3] >= 128)
     return picture[top:bottom, left:right]
 
@@ -93,7 +93,7 @@ class _Canvas:
         return straight.round().clip(0, 255).astype(np.uint8)
 
 
-class _Dog:
+class Dog:
     """Draws one dog part by part, far to near; see `draw_dog`."""
 
     def __init__(self, breed: Breed, radius: float, rng: np.random.Generator, light: float):

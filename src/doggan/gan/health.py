@@ -3,9 +3,9 @@
 from doggan.support.json_values import is_number
 
 COLLAPSE_IMAGES = 50_000  # so long must the discriminator win before it is said
-_ACCURACY_WON = 0.995
-_GRADIENT_GONE = 0.01  # of the largest that the run has seen
-_DIVERSITY_LOST = 0.3  # of the largest that the run has seen
+ACCURACY_WON = 0.995
+GRADIENT_GONE = 0.01  # of the largest that the run has seen
+DIVERSITY_LOST = 0.3  # of the largest that the run has seen
 
 
 def discriminator_collapsed(rows: list[dict]) -> str | None:
@@ -18,9 +18,9 @@ def discriminator_collapsed(rows: list[dict]) -> str | None:
     if not rows or rows[-1]["images"] < COLLAPSE_IMAGES:
         return None
     since = rows[-1]["images"] - COLLAPSE_IMAGES
-    gone = _GRADIENT_GONE * max(_value(row, "grad_norm_g") for row in rows)
+    gone = GRADIENT_GONE * max(_value(row, "grad_norm_g") for row in rows)
     if not all(
-        min(_value(row, "accuracy_real"), _value(row, "accuracy_fake")) >= _ACCURACY_WON
+        min(_value(row, "accuracy_real"), _value(row, "accuracy_fake")) >= ACCURACY_WON
         and _value(row, "grad_norm_g") <= gone
         for row in rows
         if row["images"] > since
@@ -41,7 +41,7 @@ def modes_collapsed(rows: list[dict]) -> str | None:
     """
     found = [_value(row, "diversity") for row in rows]
     most = max(found, default=0.0)
-    if not rows or found[-1] >= _DIVERSITY_LOST * most:
+    if not rows or found[-1] >= DIVERSITY_LOST * most:
         return None
     return (
         f"the generated images have become alike: their diversity is {found[-1]:.1f}, "

@@ -16,7 +16,7 @@ from doggan.support.errors import InputError
 from doggan.support.files import format_bytes
 
 _COPIES = 4  # of a network's numbers: they, their gradients, and Adam's two means
-_MEMINFO = Path("/proc/meminfo")
+MEMINFO = Path("/proc/meminfo")
 _COUNTED_IMAGES = 2  # that the maps are measured with: batch norm wants two
 
 
@@ -73,7 +73,7 @@ def free_bytes(device: torch.device) -> int | None:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     try:
-        lines = dict(line.split(":", 1) for line in _MEMINFO.read_text("ascii").splitlines())
+        lines = dict(line.split(":", 1) for line in MEMINFO.read_text("ascii").splitlines())
         return 1024 * int(lines["MemAvailable"].split()[0])
     except (OSError, ValueError, LookupError):
         return None

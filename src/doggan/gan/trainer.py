@@ -133,7 +133,7 @@ def _launch(
     sent = task._replace(imageset=task.imageset.folder)
     try:
         with progress_told(task.folder):
-            stopped_by = launch(count, _train_launched, sent, place, resume, slowdowns)
+            stopped_by = launch(count, train_launched, sent, place, resume, slowdowns)
     except LostProcessError as error:
         say(f"Warning: {error}; one goes on alone, from the last checkpoint if there is one")
         return alone(holds_run(task.folder), slowdowns)
@@ -147,7 +147,7 @@ def _launch(
     )
 
 
-def _train_launched(sent: Task, place: torch.device, resume: bool, slowdowns: int) -> None:
+def train_launched(sent: Task, place: torch.device, resume: bool, slowdowns: int) -> None:
     """`_train` in a new process, which opens the set, of which it was sent the folder, for itself;
     the deadline is the same in all processes of a machine: so is its monotonic clock."""
     task = sent._replace(imageset=open_imageset(sent.imageset))

@@ -19,7 +19,7 @@ from doggan.support.errors import DogganError
 from doggan.support.transfer import PASSING
 
 # Kaggle's end of an idle stream comes after some minutes; a line is awaited for longer.
-_SILENCE_SECONDS = 600.0
+SILENCE_SECONDS = 600.0
 _PAUSE_SECONDS = 5.0
 
 
@@ -70,7 +70,7 @@ def _events(client: Client, kernel: Kernel) -> Iterator[object]:
     outcome.add_done_callback(events.put)
     while True:
         try:
-            event = events.get(timeout=_SILENCE_SECONDS)
+            event = events.get(timeout=SILENCE_SECONDS)
         except queue.Empty:
             raise _CutError from None
         if event is outcome:

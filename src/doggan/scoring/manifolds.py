@@ -15,7 +15,7 @@ import numpy as np
 from doggan.scoring.frechet import check_features
 
 NEAREST = 3  # k, the paper's
-_ROWS = 1024  # at a time
+ROWS = 1024  # at a time
 _DOUBT = 1e-5  # of a squared length; float32's products of some thousand numbers err by less
 
 
@@ -43,8 +43,8 @@ def _in_manifold(points: np.ndarray, centers: np.ndarray, k: int) -> np.ndarray:
     """For each of the points [N, D] whether it lies in a ball around one of the centers: [N]."""
     radii = _squared_radii(centers, k)
     inside = np.empty(len(points), bool)
-    for start in range(0, len(points), _ROWS):
-        block = points[start : start + _ROWS]
+    for start in range(0, len(points), ROWS):
+        block = points[start : start + ROWS]
         distances = _squared_distances(block, centers)
         depth = (radii - distances).max(axis=1)  # how far the point lies within its best ball
         inside[start : start + len(block)] = depth >= 0
@@ -58,8 +58,8 @@ def _in_manifold(points: np.ndarray, centers: np.ndarray, k: int) -> np.ndarray:
 def _squared_radii(centers: np.ndarray, k: int) -> np.ndarray:
     """The squared distance from each row to its k-th nearest other one, [M] float64."""
     radii = np.empty(len(centers))
-    for start in range(0, len(centers), _ROWS):
-        block = centers[start : start + _ROWS]
+    for start in range(0, len(centers), ROWS):
+        block = centers[start : start + ROWS]
         distances = _squared_distances(block, centers)
         # One more than k and itself, for a pair that float32 exchanges.
         most = min(k + 2, len(centers))

@@ -32,8 +32,8 @@ from doggan.support.files import atomic_path, require_free_space
 
 KAGGLE_CROP = "full"  # the public board's reference: whole frames, squashed
 # To be raised whenever the same weights come to give other features.
-_FORMAT_VERSION = 2
-_MOST_FILES = 8
+FORMAT_VERSION = 2
+MOST_FILES = 8
 _CHECKSUM_BYTES = 32
 
 Say = Callable[[str], None]
@@ -119,7 +119,7 @@ class Reference:
         """The features' place in the cache; raises InputError for what is no images."""
         check_images(self.images)
         content = {
-            "format": _FORMAT_VERSION,
+            "format": FORMAT_VERSION,
             "images": self.sha256,
             "judge": judge.name,
             "weights": judge.weights_sha256,
@@ -237,5 +237,5 @@ class CacheEntry:
 
     def _remove_oldest(self) -> None:
         files = sorted(self.path.parent.glob("*.npy"), key=lambda path: path.stat().st_mtime)
-        for path in files[:-_MOST_FILES]:
+        for path in files[:-MOST_FILES]:
             path.unlink(missing_ok=True)

@@ -28,7 +28,7 @@ from doggan.support.transfer import (
 
 # An attempt that brings this much starts the count of attempts anew: a file of N such steps takes
 # at most N times `attempts`.
-_STEP_BYTES = 1_000_000
+STEP_BYTES = 1_000_000
 
 
 def download(
@@ -79,7 +79,7 @@ def _fill(part: PartFile, progress: bool, attempts: int, timeout: float) -> None
         except TransferError as error:
             if isinstance(error, UnreachableError) and not answered:
                 raise DogganError(f"{error}; check the network and try again") from error
-            failures = 1 if part.offset >= furthest + _STEP_BYTES else failures + 1
+            failures = 1 if part.offset >= furthest + STEP_BYTES else failures + 1
             furthest = max(furthest, part.offset)
             if failures >= attempts:
                 tries = "attempt" if attempts == 1 else "attempts in a row"

@@ -22,7 +22,7 @@ MOST_THREADS = 1024
 CORE_TIMES = Path("/proc/stat")  # Linux's: what each core has done since the start, in ticks
 CORE_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # a container's: so many microseconds of so many
 _WATCHED_SECONDS = 0.5  # some 50 ticks
-_MOST_AHEAD = 256  # results, of a photo say, however many threads there are
+MOST_AHEAD = 256  # results, of a photo say, however many threads there are
 
 
 def choose_threads(asked: int | None, say: Callable[[str], None]) -> None:
@@ -60,11 +60,11 @@ def thread_count() -> int:
 def map_ahead(
     pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T]
 ) -> Iterator[R]:
-    """`pool.map`, of which no more than _MOST_AHEAD results wait to be taken."""
+    """`pool.map`, of which no more than MOST_AHEAD results wait to be taken."""
     waiting: deque[Future[R]] = deque()
     for item in items:
         waiting.append(pool.submit(function, item))
-        if len(waiting) >= _MOST_AHEAD:
+        if len(waiting) >= MOST_AHEAD:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()

@@ -16,13 +16,13 @@ from doggan.support.errors import DogganError
 
 ATTEMPTS = 6
 PASSING = {408, 429, 500, 502, 503, 504}  # statuses of a server that may do better later
-_FIRST_WAIT_SECONDS = 1.0
+FIRST_WAIT_SECONDS = 1.0
 _LONGEST_WAIT_SECONDS = 30.0
 _LONGEST_ASKED_SECONDS = 300.0
 _PIECE_BYTES = 1 << 18
 _PATIENCE = 6
 # Slower than this is a stall, however alive the connection looks: 800 MB would take nine days.
-_SLOWEST_BYTES_PER_SECOND = 1000
+SLOWEST_BYTES_PER_SECOND = 1000
 
 
 class TransferError(requests.RequestException):
@@ -45,7 +45,7 @@ def wait_seconds(
     try:
         asked = Retry().parse_retry_after(headers.get("Retry-After", ""))
     except (InvalidHeader, ValueError):
-        return min(_FIRST_WAIT_SECONDS * 2 ** (failures - 1), _LONGEST_WAIT_SECONDS)
+        return min(FIRST_WAIT_SECONDS * 2 ** (failures - 1), _LONGEST_WAIT_SECONDS)
     if asked > _LONGEST_ASKED_SECONDS:
         minutes = min(asked, 1e9) / 60
         raise DogganError(
@@ -101,7 +101,7 @@ def stream(response: requests.Response, limit: int, timeout: float) -> Iterator[
         yield piece
         limit, got = limit - len(piece), got + len(piece)
         if (elapsed := time.monotonic() - since) > timeout:
-            if got < _SLOWEST_BYTES_PER_SECOND * elapsed:
+            if got < SLOWEST_BYTES_PER_SECOND * elapsed:
                 raise TransferError(f"only {got} bytes came in {elapsed:.0f} s")
             since, got = time.monotonic(), 0
 

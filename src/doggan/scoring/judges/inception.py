@@ -18,8 +18,8 @@ from doggan.support.files import is_file_of, require_exists, sha256_of
 # The public board's threshold on the memorisation distance.
 EPS = 0.1
 # Connecting, and every silence after that: without a network the wait is over by then.
-_CONNECT_SECONDS = 5.0
-_LARGEST_WEIGHTS_BYTES = 500_000_000
+CONNECT_SECONDS = 5.0
+LARGEST_WEIGHTS_BYTES = 500_000_000
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def find_weights(own: Path | None = None) -> Path:
     """
     if own is not None:
         path = require_exists(own, f"the Inception weights ({OFFICIAL_WEIGHTS.name})")
-        if not path.is_file() or path.stat().st_size > _LARGEST_WEIGHTS_BYTES:
+        if not path.is_file() or path.stat().st_size > LARGEST_WEIGHTS_BYTES:
             raise InputError(f"{path} is no file of Inception weights (some 96 MB)")
         return path
     path = default_cache() / OFFICIAL_WEIGHTS.name
@@ -66,7 +66,7 @@ def find_weights(own: Path | None = None) -> Path:
         size=OFFICIAL_WEIGHTS.size,
         sha256=OFFICIAL_WEIGHTS.sha256,
         attempts=1,
-        timeout=_CONNECT_SECONDS,
+        timeout=CONNECT_SECONDS,
     )
 
 
@@ -75,7 +75,7 @@ def are_weights(path: Path) -> bool:
 
     Raises InputError for another graph, DogganError where graphs cannot be read.
     """
-    if path.suffix == ".pb" and path.is_file() and path.stat().st_size <= _LARGEST_WEIGHTS_BYTES:
+    if path.suffix == ".pb" and path.is_file() and path.stat().st_size <= LARGEST_WEIGHTS_BYTES:
         InceptionPool3(read_weights(path))
         return True
     return is_file_of(path, OFFICIAL_WEIGHTS.size, OFFICIAL_WEIGHTS.sha256)

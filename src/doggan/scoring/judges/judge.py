@@ -18,7 +18,7 @@ from doggan.support.threads import map_on_threads
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 # How long `auto` waits for a download that does come along.
-_AUTO_SECONDS = 60.0
+AUTO_SECONDS = 60.0
 _BATCH_NORM_EPS = 1e-3
 # On a CPU each thread judges so few images by itself: what flows between the layers stays in its
 # cache, and no thread waits for another at every layer.
@@ -99,9 +99,9 @@ def _load_first(device: str | torch.device, precision: str) -> Judge:
     failure = None
     for module in map(import_module, JUDGES.values()):
         try:
-            path = in_background(module.find_weights).result(_AUTO_SECONDS)
+            path = in_background(module.find_weights).result(AUTO_SECONDS)
         except TimeoutError:  # what came until then is kept for the next time
-            failure = DogganError(f"the download takes more than {_AUTO_SECONDS:.0f} seconds")
+            failure = DogganError(f"the download takes more than {AUTO_SECONDS:.0f} seconds")
         except DogganError as error:
             failure = error
         else:
