@@ -1,5 +1,6 @@
 """A score at the end of a run: of all images where there is time, of some where there is less."""
 
+import errno
 import re
 
 import numpy as np
@@ -129,7 +130,13 @@ def test_when_too_few_were_judged_there_is_no_score(reference):
 
 @pytest.mark.parametrize(
     "error",
-    [MemoryError(), RuntimeError("CUDA out of memory"), RuntimeError("can't allocate memory")],
+    [
+        MemoryError(),
+        RuntimeError("CUDA out of memory"),
+        RuntimeError("can't allocate memory"),
+        RuntimeError("could not create a primitive"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+    ],
 )
 def test_a_score_without_memory_is_no_score(monkeypatch, error):
     def fail(*arguments, **options):

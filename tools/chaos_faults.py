@@ -32,7 +32,8 @@ from promises import (
 
 IMAGES = 2 * INTERVAL
 _DISK_BYTES = (2_000_000, 12_000_000)  # a tiny run takes some 8 MB
-_MEMORY_BYTES = 1_000_000_000  # of addresses, beyond PyTorch's own: with so many all goes well
+_PATIENCE_SECONDS = 120  # far beyond what a command takes here
+_MEMORY_BYTES = 1_000_000_000  # of addresses, beyond what is loaded: with so many all goes well
 
 
 def fill_disk(args: argparse.Namespace, work: Path) -> dict:
@@ -58,7 +59,7 @@ def fill_disk(args: argparse.Namespace, work: Path) -> dict:
 def run_out_of_memory(args: argparse.Namespace, work: Path) -> dict:
     """Commands under a limit of memory of random size, and again without."""
     chance, ends = random.Random(args.seed), Counter()
-    imageset, loaded = make_set(work), _bytes_of_pytorch()
+    imageset, loaded = make_set(work), _bytes_loaded()
     commands = {
         "train": lambda out: train_command(imageset, out, IMAGES),
         "build": lambda out: doggan("build", work / "photos", "--out", out),
@@ -150,36 +151,42 @@ def change_sources(args: argparse.Namespace, work: Path) -> dict:
     return _result(ends)
 
 
-def _bytes_of_pytorch() -> int:
-    """The addresses that a process takes which has loaded PyTorch and done nothing with it."""
-    code = "import torch; print(open('/proc/self/status').read())"
+def _bytes_loaded() -> int:
+    """The addresses that a process takes which has loaded all libraries and done nothing with them:
+    some crash or never end where they are loaded with less."""
+    code = "import doggan.pipeline; print(open('/proc/self/status').read())"
     said = ran([sys.executable, "-c", code]).stdout
     return int(re.search(r"VmPeak:\s+(\d+) kB", said)[1]) * 1024
 
 
 def _end(command: list[str], memory: int | None = None) -> str:
-    """How a command ends: `well`, `one line`, or `killed`; any other end breaks a promise."""
+    """How a command ends: `well`, `one line`, or `crashed`, as libraries do without memory; any
+    other end breaks a promise."""
 
     def limit() -> None:
         if memory:
             resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 
-    ended = subprocess.run(
-        command, capture_output=True, text=True, env=one_thread(), preexec_fn=limit
-    )
+    try:
+        ended = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            env=one_thread(),
+            preexec_fn=limit,
+            timeout=_PATIENCE_SECONDS,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BrokenPromiseError(
+            f"{' '.join(command)} does not end, with {memory} bytes: {str(error.stderr)[-500:]}"
+        ) from error
     if ended.returncode == 0:
         return "well"
     if failed_in_one_line(ended):
         return "one line"
-    # Too little memory for the interpreter or PyTorch to start, or to say anything.
-    if memory and (ended.returncode < 0 or "doggan" not in ended.stderr or _starting(ended.stderr)):
-        return "killed"
+    if memory:
+        return "crashed"
     raise BrokenPromiseError(f"exit {ended.returncode}: {ended.stderr[-500:]}")
-
-
-def _starting(stderr: str) -> bool:
-    """Whether a traceback is of what is loaded, not of work."""
-    return "import " in stderr
 
 
 def _result(ends: Counter) -> dict:

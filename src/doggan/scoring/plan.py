@@ -36,7 +36,7 @@ def _no_score_without_memory() -> Iterator[None]:
     """Turns running out of memory into NoScoreError: the zip comes all the same."""
     try:
         yield
-    except (MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError, OSError) as error:
         if not is_out_of_memory(error):
             raise
         why = f"there is not enough memory for a score ({in_short(error)})"

@@ -1,5 +1,7 @@
 """Errors meant for people: one sentence with what was found, what was expected, what to do."""
 
+import errno
+
 
 class DogganError(Exception):
     """Something failed that the user's input did not cause; the command exits with 1."""
@@ -37,4 +39,8 @@ def is_out_of_memory(error: Exception) -> bool:
     """Whether the machine, or its GPU, had no memory left; PyTorch has no type for the former."""
     words = str(error).lower()
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return named or (isinstance(error, RuntimeError) and "allocate memory" in words)
+    refused = isinstance(error, OSError) and error.errno == errno.ENOMEM
+    # PyTorch's allocator, C++'s, Python's threads, and oneDNN, which makes code as it goes.
+    told = ("allocate memory", "bad_alloc", "start new thread", "could not create a primitive")
+    failed = isinstance(error, RuntimeError) and any(word in words for word in told)
+    return named or refused or failed
