@@ -219,7 +219,7 @@ def test_one_large_photo_is_held_at_a_time(monkeypatch, photos):
     data = next((photos / "Images").rglob("*.jpg")).read_bytes()
     second = threading.Thread(target=photos_module.decode_photo, args=(data,), daemon=True)
     with contextlib.ExitStack() as stack:
-        photos_module._decode(data, stack)
+        photos_module.decode_until(data, stack)
         second.start()
         second.join(0.2)
         assert second.is_alive()
@@ -278,8 +278,8 @@ def test_a_deadline_of_months_is_waited_for_as_far_as_a_system_can_count(monkeyp
         join=lambda seconds=0: joined.append(seconds), terminate=str, kill=str, exitcode=0
     )
     ended = TrainingResult(images=1, seconds=1.0, stopped_by="images")
-    monkeypatch.setattr(rival, "_start", lambda *arguments: process)
-    monkeypatch.setattr(rival, "_train_to_an_end", lambda *arguments, **options: ended)
+    monkeypatch.setattr(rival, "start_rival", lambda *arguments: process)
+    monkeypatch.setattr(rival, "train_to_an_end", lambda *arguments, **options: ended)
     imageset = SimpleNamespace(folder=tmp_path)
     for seconds in (100 * 86_400, None):
         options = {"deadline": Deadline(seconds), "say": str}

@@ -324,7 +324,7 @@ def test_batches_go_through_the_discriminator_together_and_do_not_mix(norm, arch
     logits = [apart(each, LABELS) for each in images]
     seen = []
     together.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
-    found = make_steps(TrainRecipe(), together)._logits(together, LABELS, *images)
+    found = make_steps(TrainRecipe(), together).logits_of(together, LABELS, *images)
     assert seen == [16]
     for real, fake in (logits, found):
         (real.square() - fake.cos()).sum().backward()

@@ -46,7 +46,7 @@ def _crop(source: Photos, photo: Photo, recipe: DataRecipe, stack: ExitStack) ->
     try:
         data = source.files.read(photo.name)
         part.sha256 = hashlib.sha256(data).digest()
-        picture, orientation = _decode(data, stack)
+        picture, orientation = decode_until(data, stack)
     except UnreadableFileError:
         part.skipped.append(("unreadable photo", photo.name))
         return part
@@ -79,10 +79,10 @@ def decode_photo(data: bytes) -> tuple[Image.Image, int]:
     Raises UnreadableFileError for what cannot be decoded whole, and past MAX_PHOTO_PIXELS.
     """
     with ExitStack() as stack:
-        return _decode(data, stack)
+        return decode_until(data, stack)
 
 
-def _decode(data: bytes, stack: ExitStack) -> tuple[Image.Image, int]:
+def decode_until(data: bytes, stack: ExitStack) -> tuple[Image.Image, int]:
     """`decode_photo`; a large photo keeps others from being decoded until `stack` is left."""
     try:
         with Image.open(io.BytesIO(data), formats=PHOTO_FORMATS) as photo:

@@ -54,12 +54,12 @@ def train_with_rival(
     """
     options |= {"deadline": deadline, "say": say}
     if gpu is None:
-        return _train_to_an_end(imageset, folder, recipe, **options), None
+        return train_to_an_end(imageset, folder, recipe, **options), None
     say(f"  GPU {gpu} trains a rival, by the next seed; the judge takes the better one")
     rival = folder / RIVAL
-    process = _start(gpu, imageset.folder, rival, recipe, deadline)
+    process = start_rival(gpu, imageset.folder, rival, recipe, deadline)
     try:
-        result = _train_to_an_end(imageset, folder, recipe, **options)
+        result = train_to_an_end(imageset, folder, recipe, **options)
         if not result.stopped_by.startswith("SIG"):
             seconds = max(0.0, deadline.remaining()) + _GRACE_SECONDS
             process.join(min(seconds, _LONGEST_WAIT_SECONDS))
@@ -87,7 +87,7 @@ def _last_words(path: Path) -> str:
         return ""
 
 
-def _train_to_an_end(
+def train_to_an_end(
     imageset: ImageSet, folder: Path, recipe: Recipe, *, say: Callable[[str], None], **options
 ) -> TrainingResult:
     """`train`, for which to diverge is an end too: what it saved before that is good."""
@@ -99,9 +99,10 @@ def _train_to_an_end(
     return TrainingResult(images=end["images"], seconds=end["seconds"], stopped_by="divergence")
 
 
-def _start(
+def start_rival(
     gpu: int, set_folder: Path, folder: Path, recipe: Recipe, deadline: Deadline
 ) -> multiprocessing.Process:
+    """A process that trains the rival of `recipe` on that GPU, into a folder of its own."""
     recipe = rival_of(recipe)
     process = multiprocessing.get_context("spawn").Process(
         target=_train, args=(set_folder, folder, recipe, deadline), daemon=True
@@ -122,7 +123,7 @@ def _train(set_folder: Path, folder: Path, recipe: Recipe, deadline: Deadline) -
     stop_without_parent()
     folder.mkdir(parents=True, exist_ok=True)
     sys.stderr = (folder / _OUTPUT).open("w")  # its bar would be drawn over the other one's
-    _train_to_an_end(
+    train_to_an_end(
         open_imageset(set_folder),
         folder,
         recipe,

@@ -61,7 +61,7 @@ class Steps:
     def train_discriminator(self, real: Tensor, fake: Tensor, labels: Tensor) -> StepResult:
         """A step on both; nothing of it reaches the generator."""
         real, fake = self._augmented(real), self._augmented(fake.detach())
-        logits = self._logits(self.discriminator, labels, real, fake)
+        logits = self.logits_of(self.discriminator, labels, real, fake)
         return self._step_discriminator(real, fake, labels, *logits)
 
     def train_generator(self, real: Tensor, fake: Tensor, labels: Tensor) -> StepResult:
@@ -70,7 +70,7 @@ class Steps:
         # The discriminator's own gradients would only be thrown away.
         state.discriminator.requires_grad_(False)
         shown = [self._augmented(x) for x in ((real, fake) if self.loss.relativistic else (fake,))]
-        *real_logits, fake_logits = self._logits(state.discriminator, labels, *shown)
+        *real_logits, fake_logits = self.logits_of(state.discriminator, labels, *shown)
         loss = self._generator_loss(real_logits[0] if real_logits else None, fake_logits)
         norm = self._update(state.generator, state.generator_optimizer, loss)
         state.discriminator.requires_grad_(True)
@@ -87,7 +87,7 @@ class Steps:
         """
         state, seen = self.state, fake.detach().requires_grad_()
         real, shown = self._augmented(real), self._augmented(seen)
-        logits = self._logits(self.discriminator, labels, real, shown)
+        logits = self.logits_of(self.discriminator, labels, real, shown)
         loss = self._generator_loss(logits[0].detach(), logits[1])
         (gradient,) = torch.autograd.grad(state.scaler.scale(loss), seen, retain_graph=True)
         d_step = self._step_discriminator(real, shown, labels, *logits)
@@ -122,7 +122,7 @@ class Steps:
     def _generator_loss(self, real_logits: Tensor | None, fake_logits: Tensor) -> Tensor:
         return self.loss.generator_loss(*most_real(self.options.top_k, real_logits, fake_logits))
 
-    def _logits(self, discriminator: nn.Module, labels: Tensor, *batches: Tensor) -> list[Tensor]:
+    def logits_of(self, discriminator: nn.Module, labels: Tensor, *batches: Tensor) -> list[Tensor]:
         """[N] fp32 of each batch of images.
 
         All go through the discriminator together: its weights are read, cast and divided by their
