@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 from functools import partial
 from types import SimpleNamespace
 
@@ -88,6 +89,7 @@ def test_tensorboard_forgets_what_was_beyond_the_checkpoint(tmp_path):
     for images in (10, 20, 30):
         history.append(make_row(images, loss_d=1.0), GRID)
     history.close()
+    time.sleep(1)  # TensorBoard takes files in the order of the seconds that they were begun in
     resumed = History(tmp_path, images_seen=20)
     resumed.append(make_row(30, loss_d=2.0), GRID)
     resumed.close()
