@@ -176,8 +176,8 @@ def test_where_a_process_is_killed_one_goes_on_alone_from_the_last_checkpoint(
         over.set()
         killer.join()
     (line,) = said
-    # Which process ended first is the killed one, or the one that it left alone.
-    assert re.search(r"process \d of 2 ended \(.+\); one goes on alone", line)
+    # The first to end is the killed one, or the one that it left alone, by gloo's error.
+    assert re.search(r"process \d of 2 ended \(.*(SIGKILL|gloo).*\); one goes on alone", line)
     assert result.stopped_by == "SIGTERM"
     assert result.images > killed_at[0]
     rows = [row["images"] for row in read_history(folder)]

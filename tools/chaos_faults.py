@@ -25,7 +25,6 @@ from promises import (
     failed_in_one_line,
     make_set,
     must_end_well,
-    one_thread,
     ran,
     run_as_root,
 )
@@ -168,14 +167,7 @@ def _end(command: list[str], memory: int | None = None) -> str:
             resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 
     try:
-        ended = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            env=one_thread(),
-            preexec_fn=limit,
-            timeout=_PATIENCE_SECONDS,
-        )
+        ended = ran(command, preexec_fn=limit, timeout=_PATIENCE_SECONDS)
     except subprocess.TimeoutExpired as error:
         raise BrokenPromiseError(
             f"{' '.join(command)} does not end, with {memory} bytes: {str(error.stderr)[-500:]}"
@@ -184,9 +176,15 @@ def _end(command: list[str], memory: int | None = None) -> str:
         return "well"
     if failed_in_one_line(ended):
         return "one line"
-    if memory:
+    if memory and _crashed(ended):
         return "crashed"
     raise BrokenPromiseError(f"exit {ended.returncode}: {ended.stderr[-500:]}")
+
+
+def _crashed(ended: subprocess.CompletedProcess) -> bool:
+    """Whether a library ended the process, could not be loaded, or failed without saying why."""
+    told = any(word in ended.stderr for word in ("import ", "SystemError"))
+    return ended.returncode < 0 or "doggan" not in ended.stderr or told
 
 
 def _result(ends: Counter) -> dict:

@@ -96,9 +96,9 @@ def set_words(values: dict[str, object]) -> list[str]:
     return [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
 
 
-def ran(command: list[str]) -> subprocess.CompletedProcess:
-    """How a command of one thread ends, and what it says."""
-    return subprocess.run(command, capture_output=True, text=True, env=one_thread())
+def ran(command: list[str], **options: object) -> subprocess.CompletedProcess:
+    """How a command of one thread ends, and what it says; `options` are subprocess.run's."""
+    return subprocess.run(command, capture_output=True, text=True, env=one_thread(), **options)
 
 
 def must_end_well(command: list[str]) -> str:
