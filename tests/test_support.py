@@ -16,10 +16,12 @@ import torch
 from conftest import TINY
 from doggan.cli.main import main
 from doggan.support import device, files, threads
+from doggan.support.allocator import keep_freed_memory
 from doggan.support.deadline import Deadline, format_duration, parse_duration
 from doggan.support.errors import DogganError, InputError
 from doggan.support.progress import progress_bar
 from doggan.support.signals import stop_request
+from processes import run
 
 CPUINFO = Path("/proc/cpuinfo")
 
@@ -228,6 +230,37 @@ def test_a_bar_leaves_a_log_a_line_every_ten_seconds(monkeypatch, terminal, fewe
 def test_without_a_label_there_is_no_bar(capsys):
     assert list(progress_bar(None, 3, of="abc")) == ["a", "b", "c"]
     assert capsys.readouterr() == ("", "")
+
+
+REUSED = """
+import resource, sys
+from doggan.support.allocator import keep_freed_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        b"x" * (16 << 20)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+new = faults()
+print(keep_freed_memory(), new, faults())
+"""
+
+
+def test_freed_memory_is_used_again():
+    kept, new, reused = run([sys.executable, "-c", REUSED]).stdout.split()
+    if kept == "False":
+        pytest.skip("the allocator is not glibc's")
+    assert int(reused) < int(new) / 10
+
+
+@pytest.mark.parametrize("error", [AttributeError, OSError, TypeError])
+def test_another_allocator_is_left_as_it_is(monkeypatch, error):
+    def no_library(name):
+        raise error
+
+    monkeypatch.setattr("ctypes.CDLL", no_library)
+    assert not keep_freed_memory()
 
 
 @pytest.fixture
