@@ -87,7 +87,8 @@ class Steps:
         """
         state, seen = self.state, fake.detach().requires_grad_()
         real, shown = self._augmented(real), self._augmented(seen)
-        logits = self.logits_of(self.discriminator, labels, real, shown)
+        # Each by itself, so that the way back to the fakes does not lead through the real ones.
+        logits = [self.logits_of(self.discriminator, labels, x)[0] for x in (real, shown)]
         loss = self._generator_loss(logits[0].detach(), logits[1])
         (gradient,) = torch.autograd.grad(state.scaler.scale(loss), seen, retain_graph=True)
         d_step = self._step_discriminator(real, shown, labels, *logits)
