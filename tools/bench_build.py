@@ -80,7 +80,9 @@ PARTS = {"build": measure_build}
 
 
 def run_build(photos: Path, threads: int) -> Figures:
-    """Builds a set of squares with so many threads."""
+    """Builds a set of squares with so many threads, once what a process loads is loaded."""
+    import albumentations  # noqa: F401
+
     use_threads(threads)
     with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stderr(io.StringIO()):
         build = partial(build_imageset, [photos], Path(scratch) / "set", DataRecipe())
