@@ -9,6 +9,7 @@ from doggan.data.imageset import ImageSet
 from doggan.gan.ema import EMA
 from doggan.gan.networks import make_networks
 from doggan.recipe import Recipe
+from doggan.support.allocator import keep_freed_memory
 
 
 @dataclass(kw_only=True)
@@ -44,6 +45,7 @@ def new_state(
     imageset: ImageSet, recipe: Recipe, device: torch.device, precision: str
 ) -> TrainingState:
     """The state before the first step, on the device; the networks' shapes are the set's."""
+    keep_freed_memory()  # a step takes what the one before has freed
     _, side, _, channels = imageset.images.shape
     label_count = len(imageset.label_names)
     generator, discriminator = (

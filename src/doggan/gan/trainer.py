@@ -31,7 +31,6 @@ from doggan.gan.schedule import batch_size_at, part_done, set_learning_rates
 from doggan.gan.state import new_state
 from doggan.gan.steps import make_steps
 from doggan.recipe import Recipe
-from doggan.support.allocator import keep_freed_memory
 from doggan.support.deadline import Deadline
 from doggan.support.device import (
     choose_device,
@@ -168,7 +167,6 @@ def _train(
     imageset, folder, recipe, deadline = task
     began = deadline.elapsed()
     options = recipe.train
-    keep_freed_memory()
     with ExitStack() as stack:
         precision = choose_precision(options.precision, device)
         set_determinism(options.deterministic)
