@@ -354,7 +354,7 @@ def test_training_learns_the_colour_of_its_images(tmp_path, name):
             "networks.generator_width=8",
             "networks.discriminator_width=8",
             "train.batch_size=16",
-            "train.images=4000",
+            "train.images=6000",
             "train.ema_half_life_images=200",
             # The penalty needs a discriminator without batch norm.
             f"networks.discriminator_norm={'none' if name in ('penalty', 'all') else 'batch'}",
