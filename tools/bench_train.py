@@ -100,7 +100,7 @@ def measure_engine(args: argparse.Namespace) -> Figures:
 
 
 def measure_ablation(args: argparse.Namespace) -> Figures:
-    """The stock loop with one change more at a time, and the engine, which has them all."""
+    """The stock loop with one change more at a time; the engine, which has them all; one pass."""
     return {
         f"ablation_{name.replace(' ', '_')}_images_per_second": figures["images_per_second"]
         for name, figures in _compare(args, *CHANGES, "same networks", "one pass").items()
@@ -217,8 +217,10 @@ def time_engine(
     start = time.perf_counter()
     options = load_recipe(recipe, [*overrides, *lengths])
     hook = register_optimizer_step_post_hook(note)
-    rows = _train(imageset, args.device, options)
-    hook.remove()
+    try:
+        rows = _train(imageset, args.device, options)
+    finally:
+        hook.remove()
     first, last = rows[0], rows[-1]
     return {
         "images_per_second": (last["images"] - first["images"])
