@@ -7,6 +7,7 @@ import pytest
 
 import bench_build
 from conftest import make_photos
+from doggan.data import photos as photos_module
 from doggan.data.build import build_imageset
 from doggan.recipe import DataRecipe
 
@@ -22,9 +23,12 @@ def test_builds_and_pillows_loop_are_compared(capsys, monkeypatch):
     assert found["one_core_over_pillow_ratio"] == pytest.approx(one / pillow)
     assert found["all_cores_over_pillow_ratio"] == pytest.approx(every / pillow)
     assert found["all_cores_over_one_ratio"] == pytest.approx(every / one)
+    assert 0 < found["mean_difference_grey_levels"] < 1
+    assert 0 <= found["same_crops_percent"] < 100
 
 
-def test_pillows_loop_makes_the_very_images_of_a_build(tmp_path):
+def test_pillows_loop_makes_the_very_images_of_a_build(tmp_path, monkeypatch):
+    monkeypatch.setattr(photos_module, "JPEG_REDUCTIONS", ())  # its photos are decoded whole
     photos = make_photos(tmp_path / "photos", count=6)
     for path in photos.rglob("*.jpg"):
         bench_build.enlarge(path)  # the boxes follow

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageOps
 
-from conftest import encode
+from conftest import annotation, encode, write
 from doggan.data import photos
 from doggan.data.archives import UnreadableFileError
 from doggan.data.crops import CROPS, WHOLE_FRAME
 from doggan.data.photos import UnusableBoxError, cut, decode_photo, place_boxes, usable_box
-from doggan.data.stanford import Annotation, Box
+from doggan.data.stanford import Annotation, Box, find_photos
 from doggan.recipe import DataRecipe
 
 SIZE = (60, 40)
@@ -248,6 +248,65 @@ def test_cuts_hold_what_the_windows_show():
     assert (images[1] == (0, 0, 200)).all()
     whole = picture().resize((16, 16), Image.Resampling.LANCZOS)
     assert (images[2] == np.asarray(whole)).all()
+
+
+def large_photo(folder, format, orientation=1, size=(768, 504)):
+    """Stripes and blots of many widths, and a box on it; the source they lie in."""
+    noise = np.random.default_rng(0).integers(0, 256, (16, 24, 3), dtype=np.uint8)
+    photo = Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    write(folder / f"Images/n1-dog/n1_1.{format}", encode(photo, format, exif=exif))
+    write(folder / "Annotation/n1-dog/n1_1", annotation(size, [(50, 21, 392, 400)]))
+    return find_photos([folder])
+
+
+def crops_of(source, **recipe):
+    (photo,) = source.photos
+    return photos.crop_photo(source, photo, DataRecipe(**recipe))
+
+
+@pytest.mark.parametrize("crop", ["square", "tight", "full", "mixed"])
+@pytest.mark.parametrize("side", [16, 24, 52])  # an eighth, a quarter and a half of the photo
+def test_crops_of_a_reduced_jpeg_are_those_of_the_whole_one(tmp_path, monkeypatch, crop, side):
+    source = large_photo(tmp_path, "jpeg")
+    reduced = crops_of(source, crop=crop, side_px=side, frame_side_px=side)
+    monkeypatch.setattr(photos, "JPEG_REDUCTIONS", ())
+    whole = crops_of(source, crop=crop, side_px=side, frame_side_px=side)
+    assert 0 < difference(reduced.images, whole.images) < 1.5
+    assert reduced.sizes == whole.sizes == [(768, 504)] * len(whole.sizes)
+    assert (crop == "mixed") == (whole.frames is not None)
+    if crop == "mixed":
+        assert 0 < difference(reduced.frames, whole.frames) < 1.5
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_reduced_jpeg_is_turned_with_its_box(tmp_path, monkeypatch, orientation):
+    source = large_photo(tmp_path, "jpeg", orientation)
+    reduced = crops_of(source, side_px=32)
+    monkeypatch.setattr(photos, "JPEG_REDUCTIONS", ())
+    assert 0 < difference(reduced.images, crops_of(source, side_px=32).images) < 1.5
+
+
+@pytest.mark.parametrize(
+    ("format", "recipe"),
+    [
+        ("png", {"side_px": 16}),
+        ("jpeg", {"side_px": 95}),  # the box, 379 pixels, would have less than twice as many
+        ("jpeg", {"side_px": 16, "crop": "mixed", "frame_side_px": 127}),
+    ],
+)
+def test_what_would_lose_too_many_pixels_is_not_reduced(tmp_path, monkeypatch, format, recipe):
+    source = large_photo(tmp_path, format)
+    found = crops_of(source, **recipe)
+    monkeypatch.setattr(photos, "JPEG_REDUCTIONS", ())
+    assert np.array_equal(found.images, crops_of(source, **recipe).images)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 700)])
+def test_a_jpeg_without_a_usable_box_is_read_whatever_its_size(tmp_path, size):
+    found = crops_of(large_photo(tmp_path, "jpeg", size=size))
+    assert found.skipped[0][0].startswith("box")
 
 
 def drawn_sizes(seed, most):

@@ -219,7 +219,7 @@ def test_one_large_photo_is_held_at_a_time(monkeypatch, photos):
     data = next((photos / "Images").rglob("*.jpg")).read_bytes()
     second = threading.Thread(target=photos_module.decode_photo, args=(data,), daemon=True)
     with contextlib.ExitStack() as stack:
-        photos_module.decode_until(data, stack)
+        photos_module.open_photo(data, stack)
         second.start()
         second.join(0.2)
         assert second.is_alive()

@@ -2,9 +2,10 @@
 
 import hashlib
 import io
+import math
 import os
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from threading import Lock
 
 import numpy as np
@@ -24,6 +25,10 @@ MAX_PHOTO_PIXELS = 100_000_000
 # Of larger ones a process decodes one at a time, since the largest take 1.8 GB.
 LARGE_PHOTO_PIXELS = 25_000_000
 _large_photo = Lock()
+# What a JPEG can be reduced to while it is decoded, and how many pixels a side of a crop then still
+# has for each that it gets: Pillow's own factor for thumbnails, the `reducing_gap` of its docs.
+JPEG_REDUCTIONS = (8, 4, 2)
+REDUCING_GAP = 2
 NO_LABEL = "unlabelled"  # of images that lie in no folder of their own
 
 
@@ -46,27 +51,34 @@ def _crop(source: Photos, photo: Photo, recipe: DataRecipe, stack: ExitStack) ->
     try:
         data = source.files.read(photo.name)
         part.sha256 = hashlib.sha256(data).digest()
-        picture, orientation = decode_until(data, stack)
+        opened, size, orientation = open_photo(data, stack)
+        windows = []
+        if whole_frame:
+            boxes = [Box(0, 0, *size)]
+        else:
+            boxes = place_boxes(photo.annotation, size, orientation)
+        for number, box in enumerate(boxes):
+            origin = f"{photo.name}#{number}"
+            try:
+                box = box if whole_frame else usable_box(box, size, recipe)
+            except UnusableBoxError as reason:
+                part.skipped.append((str(reason), origin))
+                continue
+            found = CROPS[recipe.crop](box, size)
+            windows += found
+            part.origins += [origin] * len(found)
+        frames = [(0, 0, *size)] if recipe.crop in WITH_FRAMES else []
+        most = 1
+        if windows:
+            most = min(spare(windows, recipe.side_px), spare(frames, recipe.frame_side_px))
+        picture, reduction = decode(opened, orientation, most)
     except UnreadableFileError:
-        part.skipped.append(("unreadable photo", photo.name))
-        return part
-    size, windows = picture.size, []
-    boxes = [Box(0, 0, *size)] if whole_frame else place_boxes(photo.annotation, size, orientation)
-    for number, box in enumerate(boxes):
-        origin = f"{photo.name}#{number}"
-        try:
-            box = box if whole_frame else usable_box(box, size, recipe)
-        except UnusableBoxError as reason:
-            part.skipped.append((str(reason), origin))
-            continue
-        found = CROPS[recipe.crop](box, size)
-        windows += found
-        part.origins += [origin] * len(found)
+        return Part(sha256=part.sha256, skipped=[("unreadable photo", photo.name)])
     if windows:
-        part.images = cut(picture, windows, recipe.side_px)
+        part.images = cut(picture, windows, recipe.side_px, reduction)
         part.labels = [photo.label or NO_LABEL] * len(windows)
-        if recipe.crop in WITH_FRAMES:
-            frame = cut(picture, [(0, 0, *size)], recipe.frame_side_px)
+        if frames:
+            frame = cut(picture, frames, recipe.frame_side_px, reduction)
             part.frames = np.repeat(frame, len(windows), axis=0)
             part.sizes = [size] * len(windows)
     return part
@@ -79,21 +91,49 @@ def decode_photo(data: bytes) -> tuple[Image.Image, int]:
     Raises UnreadableFileError for what cannot be decoded whole, and past MAX_PHOTO_PIXELS.
     """
     with ExitStack() as stack:
-        return decode_until(data, stack)
+        opened, _, orientation = open_photo(data, stack)
+        return decode(opened, orientation)[0], orientation
 
 
-def decode_until(data: bytes, stack: ExitStack) -> tuple[Image.Image, int]:
-    """`decode_photo`; a large photo keeps others from being decoded until `stack` is left."""
+def open_photo(data: bytes, stack: ExitStack) -> tuple[Image.Image, Size, int]:
+    """Reads a photo's head: the photo, its size once it is upright, and its EXIF orientation.
+
+    It is open, and a large one keeps others from being opened, until `stack` is left.
+    Raises UnreadableFileError for what is no photo, and past MAX_PHOTO_PIXELS.
+    """
+    with _damage_told():
+        opened = stack.enter_context(Image.open(io.BytesIO(data), formats=PHOTO_FORMATS))
+        if opened.width * opened.height > MAX_PHOTO_PIXELS:
+            raise UnreadableFileError(f"{opened.width}x{opened.height} pixels are too many")
+        if opened.width * opened.height > LARGE_PHOTO_PIXELS:
+            stack.enter_context(_large_photo)
+        orientation = _orientation_of(opened)
+        return opened, opened.size[:: -1 if orientation >= 5 else 1], orientation
+
+
+def decode(
+    opened: Image.Image, orientation: int, most_reduction: float = 1
+) -> tuple[Image.Image, int]:
+    """Decodes an opened photo to upright RGB, a JPEG to a half, quarter or eighth of its sides.
+
+    Returns the photo and by how much it is reduced: 8, 4 or 2 where `most_reduction` is no less,
+    else 1. A reduced JPEG takes part of the time, since its blocks are decoded to fewer pixels.
+    Raises UnreadableFileError for what cannot be decoded whole.
+    """
+    with _damage_told():
+        reduction = next((step for step in JPEG_REDUCTIONS if step <= most_reduction), 1)
+        asked = opened.width // reduction, opened.height // reduction
+        if reduction > 1 and opened.draft(None, asked) is None:
+            reduction = 1  # no JPEG
+        opened.load()  # it outlives its file
+        upright = opened if orientation == 1 else ImageOps.exif_transpose(opened)
+        return _to_rgb(upright), reduction
+
+
+@contextmanager
+def _damage_told() -> Iterator[None]:
     try:
-        with Image.open(io.BytesIO(data), formats=PHOTO_FORMATS) as photo:
-            if photo.width * photo.height > MAX_PHOTO_PIXELS:
-                raise UnreadableFileError(f"{photo.width}x{photo.height} pixels are too many")
-            if photo.width * photo.height > LARGE_PHOTO_PIXELS:
-                stack.enter_context(_large_photo)
-            orientation = _orientation_of(photo)
-            photo.load()  # it outlives its file
-            upright = photo if orientation == 1 else ImageOps.exif_transpose(photo)
-            return _to_rgb(upright), orientation
+        yield
     # Pillow's decoders raise far more than OSError on damaged files.
     except Exception as error:
         if is_out_of_memory(error):  # no fault of the photo's
@@ -142,14 +182,29 @@ def usable_box(box: Box | None, size: Size, recipe: DataRecipe) -> Box:
     return box
 
 
-def cut(photo: Image.Image, windows: Iterable[Window], side: int) -> np.ndarray:
-    """Cuts the windows out of an RGB photo: [windows, side, side, 3] uint8."""
+def spare(windows: Iterable[Window], side: int) -> float:
+    """By how much a photo can be reduced, so that its windows keep enough pixels for `side`."""
+    sides = (min(right - left, bottom - top) for left, top, right, bottom in windows)
+    return min(sides, default=math.inf) / (REDUCING_GAP * side)
+
+
+def cut(photo: Image.Image, windows: Iterable[Window], side: int, reduction: int = 1) -> np.ndarray:
+    """Cuts the windows of a photo out of it, RGB, whose sides were divided by `reduction`.
+
+    Returns [windows, side, side, 3] uint8, resized as by `squash`.
+    """
     # Late: those who only read what was built can do without it. The function, since to make a
     # transform of each window takes longer than to decode a small photo.
     from albumentations.augmentations.crops.functional import crop
 
     pixels = np.asarray(photo)  # [H, W, 3] uint8
-    return squash((crop(pixels, *window) for window in windows), side)
+    squares = []
+    for window in windows:
+        left, top, right, bottom = (edge / reduction for edge in window)
+        x, y = math.floor(left), math.floor(top)
+        whole = Image.fromarray(crop(pixels, x, y, math.ceil(right), math.ceil(bottom)))
+        squares.append(_resize(whole, side, (left - x, top - y, right - x, bottom - y)))
+    return np.stack(squares)
 
 
 def squash(images: Iterable[np.ndarray], side: int) -> np.ndarray:
@@ -157,8 +212,11 @@ def squash(images: Iterable[np.ndarray], side: int) -> np.ndarray:
 
     Lanczos with antialiasing, the filter that the competition's reference was made with.
     """
-    squares = [Image.fromarray(image).resize((side, side), Image.LANCZOS) for image in images]
-    return np.stack([np.asarray(image) for image in squares])
+    return np.stack([_resize(Image.fromarray(image), side) for image in images])
+
+
+def _resize(image: Image.Image, side: int, box: tuple[float, ...] | None = None) -> np.ndarray:
+    return np.asarray(image.resize((side, side), Image.LANCZOS, box))
 
 
 def _orientation_of(photo: Image.Image) -> int:
