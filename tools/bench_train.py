@@ -13,7 +13,9 @@ only that the benchmark works.
 
 import argparse
 import contextlib
+import hashlib
 import io
+import os
 import sys
 import tempfile
 import time
@@ -22,6 +24,7 @@ from functools import partial
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import torch
@@ -121,17 +124,20 @@ def measure_scaling(args: argparse.Namespace) -> Figures:
 
 
 def measure_busy(args: argparse.Namespace) -> Figures:
-    """The default recipe alone, beside busy threads, one a core, and beside another training."""
-    contenders = {name: partial(_beside, crowd, args) for name, crowd in CROWDS.items()}
+    """The default recipe alone, beside busy threads, one a core, and beside another training.
+
+    Each of the two is started from the same terminal, and from another one.
+    """
+    contenders = {name: partial(_beside, *how, args) for name, how in COMPANIONS.items()}
     found = side_by_side(contenders, args.sizes.repeats)
     speeds = {name: figures["images_per_second"] for name, figures in found.items()}
     threads = {f"{name}_threads": figures["threads"] for name, figures in found.items()}
     shares = {
         f"{name}_over_alone_ratio": speeds[name] / speeds["alone"]
-        for name in CROWDS
+        for name in COMPANIONS
         if name != "alone"
     }
-    return shares | threads | {f"{name}_images_per_second": speeds[name] for name in CROWDS}
+    return shares | threads | {f"{name}_images_per_second": speeds[name] for name in COMPANIONS}
 
 
 PARTS = {
@@ -144,9 +150,16 @@ PARTS = {
 
 
 def _be_busy(args: argparse.Namespace, begun: Event) -> None:
+    """As many busy threads as cores; Python's lock is free while they hash."""
+
+    def hash_on() -> None:
+        while True:
+            hashlib.pbkdf2_hmac("sha256", b"", b"", 10**6)
+
+    threads = [Thread(target=hash_on) for _ in range(available_cores())]
+    for thread in threads:
+        thread.start()
     begun.set()
-    while True:
-        pass
 
 
 def _train_on(args: argparse.Namespace, begun: Event) -> None:
@@ -161,30 +174,48 @@ def _train_as_a_command(args: argparse.Namespace) -> Figures:
     return {"threads": torch.get_num_threads()} | run_contender("default", args)
 
 
-# What computes on the same cores meanwhile: processes.
-CROWDS = {
-    "alone": [],
-    "beside_busy_threads": [_be_busy] * available_cores(),
-    "beside_a_training": [_train_on],
+Companion = Callable[[argparse.Namespace, Event], None]
+
+# What computes on the same cores meanwhile, and whether it was started from another terminal: where
+# the kernel has autogroup on, as Linux's distributions do, it shares cores out among terminals
+# first, and only then among the threads of each.
+COMPANIONS: dict[str, tuple[Companion | None, bool]] = {
+    "alone": (None, False),
+    "beside_busy_threads": (_be_busy, False),
+    "beside_busy_threads_of_another_terminal": (_be_busy, True),
+    "beside_a_training": (_train_on, False),
+    "beside_a_training_of_another_terminal": (_train_on, True),
 }
 
 
-def _beside(crowd: list[Callable], args: argparse.Namespace) -> Figures:
-    """The default recipe's figures while the crowd computes."""
-    context, others = get_context("spawn"), []
+def _beside(
+    companion: Companion | None, another_terminal: bool, args: argparse.Namespace
+) -> Figures:
+    """The default recipe's figures while the companion computes."""
+    if companion is None:
+        return in_own_process(_train_as_a_command, args)
+    context = get_context("spawn")
+    begun = context.Event()
+    other = context.Process(
+        target=_accompany, args=(companion, another_terminal, args, begun), daemon=True
+    )
+    other.start()
     try:
-        for target in crowd:
-            begun = context.Event()
-            others.append(context.Process(target=target, args=(args, begun), daemon=True))
-            others[-1].start()
-            while not begun.wait(timeout=1):
-                if not others[-1].is_alive():
-                    raise DogganError("a process that was to compute beside the training has died")
+        while not begun.wait(timeout=1):
+            if not other.is_alive():
+                raise DogganError("a process that was to compute beside the training has died")
         return in_own_process(_train_as_a_command, args)
     finally:
-        for process in others:
-            process.kill()
-            process.join()
+        other.kill()
+        other.join()
+
+
+def _accompany(
+    companion: Companion, another_terminal: bool, args: argparse.Namespace, begun: Event
+) -> None:
+    if another_terminal:
+        os.setsid()
+    companion(args, begun)
 
 
 def run_contender(name: str, args: argparse.Namespace) -> Figures:
