@@ -794,8 +794,8 @@ def test_where_nothing_can_be_written(here, doggan, run_left):
     run_left(**{"images.zip": zip_of_dogs()})
     (here / "file").touch()
     result = doggan("kernel", "output", KERNEL, "--out", "file")
-    assert result.code == 1
-    assert "cannot write file/images.zip" in error_of(result)
+    assert result.code == 2
+    assert "cannot write file/images.zip: file is not a folder" in error_of(result)
 
 
 # submit

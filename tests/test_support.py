@@ -4,6 +4,7 @@ import io
 import json
 import math
 import os
+import re
 import signal
 import sys
 import threading
@@ -107,14 +108,19 @@ def test_files_are_as_readable_as_any_other(tmp_path):
 
 
 def test_where_nothing_can_be_written_one_sentence_says_so(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(DogganError, match=r"cannot write .*file/inside"):
-        files.write_text(tmp_path / "file" / "inside", "text")
-    with (
-        pytest.raises(DogganError, match="cannot write"),
-        files.atomic_folder(tmp_path / "file" / "folder"),
+    file, long = tmp_path / "file", tmp_path / ("n" * 300)
+    file.write_text("")
+    for path, kind, reason in (
+        (file / "inside", InputError, f"{file} is not a folder"),
+        (file / "deep" / "inside", InputError, f"{file} is not a folder"),
+        (long, DogganError, "File name too long"),
     ):
-        pass
+        says = re.escape(f"cannot write {path}: {reason}")
+        with pytest.raises(kind, match=says) as told:
+            files.write_text(path, "text")
+        assert type(told.value) is kind
+        with pytest.raises(kind, match=says), files.atomic_folder(path):
+            pass
 
 
 def test_nan_never_reaches_a_json_file(tmp_path):

@@ -18,10 +18,16 @@ from doggan.support.leftovers import PREVIOUS, lock, remove_leftovers, restore_f
 
 @contextmanager
 def writing(path: Path | str) -> Iterator[None]:
-    """Turns an OSError into a DogganError that says that `path` cannot be written, and why."""
+    """Turns an OSError into a DogganError that says that `path` cannot be written, and why.
+
+    It is an InputError where the path leads through a file.
+    """
     try:
         yield
     except OSError as error:
+        for folder in Path(path).parents:
+            if os.path.lexists(folder) and not folder.is_dir():
+                raise InputError(f"cannot write {path}: {folder} is not a folder") from error
         raise DogganError(f"cannot write {path}: {error.strerror or error}") from error
 
 
