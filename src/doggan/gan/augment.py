@@ -2,7 +2,8 @@
 
 DiffAugment (Zhao et al. 2020, arXiv:2006.10738): real and generated images are changed alike
 wherever D sees them, and G's gradient goes through the change, so that D cannot learn the few
-photos by heart and G does not learn the changes. Strengths are the paper's.
+photos by heart and G does not learn the changes. Strengths are the paper's, but images are moved by
+even numbers of pixels alone.
 
 Each function takes images [N, C, H, W] in [-1, 1] and DRAWS numbers an image, [N, DRAWS], uniform
 in [0, 1): they alone decide what is done, so that the same numbers give the same images.
@@ -18,11 +19,15 @@ from doggan.support.checked_fields import split_names
 
 DRAWS = 3
 REACH = 1 / 8  # of the side, by which an image is moved at most
+# In pixels. A transposed convolution of stride 2 makes even and odd pixels by weights of their own.
+# D, whose strides are 2 as well, hardly sees a difference between them until images are moved by
+# odd numbers, and then beats G by it (submission/RECIPES.md has what that costs).
+MOVE_STEP = 2
 CUTOUT = 1 / 2  # of the side, that is cut out
 
 
 def translation(images: Tensor, draws: Tensor) -> Tensor:
-    """Moved by whole pixels, up to REACH of the side each way; mid-grey comes in."""
+    """Moved by multiples of MOVE_STEP, up to REACH of the side each way; mid-grey comes in."""
     down, right = (
         _move(size, draws[:, place]).to(images.dtype) for place, size in enumerate(images.shape[2:])
     )
@@ -58,8 +63,8 @@ def _move(size: int, draws: Tensor) -> Tensor:
     As products with zeros and ones, moves are exact in every precision, and their gradients the
     same bits on a GPU too.
     """
-    reach = round(size * REACH)
-    by = (draws * (2 * reach + 1)).long() - reach
+    steps = round(size * REACH) // MOVE_STEP
+    by = MOVE_STEP * ((draws * (2 * steps + 1)).long() - steps)
     place = torch.arange(size, device=draws.device)
     return place == (place[:, None] - by[:, None, None])
 
