@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -286,6 +287,26 @@ def test_a_reduced_jpeg_is_turned_with_its_box(tmp_path, monkeypatch, orientatio
     reduced = crops_of(source, side_px=32)
     monkeypatch.setattr(photos, "JPEG_REDUCTIONS", ())
     assert 0 < difference(reduced.images, crops_of(source, side_px=32).images) < 1.5
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("format", ["JPEG", "MPO", "PNG", "WEBP", "TIFF", "GIF", "BMP"])
+def test_an_opened_photo_tells_the_size_that_it_is_decoded_to(format, orientation):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    with ExitStack() as stack:
+        data = encode(picture(), format, exif=exif)
+        opened, size, found = photos.open_photo(data, stack)
+        assert photos.decode(opened, found)[0].size == size
+    assert found == (1 if format in ("GIF", "BMP") else orientation)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turned_tiff_is_cut_as_any_other_photo(tmp_path, orientation):
+    png, tiff = (
+        crops_of(large_photo(tmp_path / format, format, orientation)) for format in ("png", "tiff")
+    )
+    assert np.array_equal(tiff.images, png.images)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from threading import Lock
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
+from PIL.JpegImagePlugin import JpegImageFile
 
 from doggan.data.archives import UnreadableFileError
 from doggan.data.crops import CROPS, WHOLE_FRAME, WITH_FRAMES, Size, Window
@@ -96,7 +97,8 @@ def decode_photo(data: bytes) -> tuple[Image.Image, int]:
 
 
 def open_photo(data: bytes, stack: ExitStack) -> tuple[Image.Image, Size, int]:
-    """Reads a photo's head: the photo, its size once it is upright, and its EXIF orientation.
+    """Reads a JPEG's head, and any other photo whole: the photo, its size once it is upright, and
+    its EXIF orientation.
 
     It is open, and a large one keeps others from being opened, until `stack` is left.
     Raises UnreadableFileError for what is no photo, and past MAX_PHOTO_PIXELS.
@@ -108,7 +110,10 @@ def open_photo(data: bytes, stack: ExitStack) -> tuple[Image.Image, Size, int]:
         if opened.width * opened.height > LARGE_PHOTO_PIXELS:
             stack.enter_context(_large_photo)
         orientation = _orientation_of(opened)
-        return opened, opened.size[:: -1 if orientation >= 5 else 1], orientation
+        if not isinstance(opened, JpegImageFile):
+            opened.load()  # by which a TIFF turns itself
+        turned = _orientation_of(opened) >= 5
+        return opened, opened.size[::-1] if turned else opened.size, orientation
 
 
 def decode(
