@@ -1,9 +1,10 @@
 """What several tests stand on: small photos, sets and recipes that the tests make themselves."""
 
 import contextlib
+import functools
 import io
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -15,7 +16,9 @@ from PIL import Image
 
 from doggan.data.build import build_imageset
 from doggan.gan import recorder
+from doggan.gan.distributed import Processes
 from doggan.gan.history import save_curves
+from doggan.gan.monitor import LOG_STEPS, Monitor
 from doggan.recipe import load_recipe
 from doggan.support.device import choose_device, choose_precision
 
@@ -76,6 +79,84 @@ in_each_precision = pytest.mark.parametrize(
         for name in ("fp32", "bf16", "fp16")
     ],
 )
+
+
+# More than a hundred between lines of the log, one save among them.
+A_HUNDRED_STEPS = (
+    f"train.images={8 * 12 * LOG_STEPS}",
+    f"train.interval_images={8 * 6 * LOG_STEPS}",
+    "train.batch_size=8",
+)
+
+# Values of a recipe that together make a step do all that it can.
+in_each_kind_of_step = pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param((), id="default"),
+        pytest.param(("train.one_pass=true", "train.top_k=0.5"), id="one pass, top k"),
+        pytest.param(
+            (
+                "train.augment=translation+colour+cutout",
+                "train.consistency=1",
+                "train.loss=bce-margin",
+                "networks.conditional=true",
+            ),
+            id="augmented, consistent, conditional",
+        ),
+        pytest.param(
+            (
+                "train.loss=rpgan",
+                "train.gradient_penalty=1",
+                "networks.discriminator_norm=spectral",
+                "networks.hierarchical_latent=true",
+            ),
+            id="penalised",
+        ),
+        pytest.param(("train.loss=rals", "networks.architecture=resnet"), id="residual"),
+    ],
+)
+
+
+@contextlib.contextmanager
+def watched_between_lines_of_the_log(watch: Callable[[bool], None]) -> Iterator[list[int]]:
+    """Within it a training calls `watch(True)` after what waits for the device at a line of the
+    log, and `watch(False)` before the next; gives the images seen at each step in between."""
+    waiting, seen, on = 0, [], False
+
+    def lets_wait(function):
+        @functools.wraps(function)
+        def wait(*arguments, **options):
+            nonlocal waiting, on
+            waiting, on = waiting + 1, False
+            watch(False)
+            try:
+                return function(*arguments, **options)
+            finally:
+                waiting -= 1
+                on = not waiting
+                watch(on)
+
+        return wait
+
+    def noted(self, images_seen, *arguments):
+        if on:
+            seen.append(images_seen)
+        return add(self, images_seen, *arguments)
+
+    add = Monitor.add
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Monitor, "add", noted)
+        for owner, names in {
+            Monitor: ("failure", "row"),
+            Processes: ("any",),
+            recorder.Recorder: ("save",),
+        }.items():
+            for name in names:
+                patch.setattr(owner, name, lets_wait(getattr(owner, name)))
+        try:
+            yield seen
+        finally:
+            watch(False)
 
 
 def pytest_configure():

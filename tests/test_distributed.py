@@ -21,7 +21,7 @@ from torch import nn
 from doggan.gan import distributed as distributed_module
 from doggan.gan import progress, trainer
 from doggan.gan import state as state_module
-from doggan.gan.distributed import REASONS, Processes, check_batch, choose_processes, launch
+from doggan.gan.distributed import Processes, check_batch, choose_processes, launch
 from doggan.gan.history import read_history
 from doggan.gan.networks import make_networks
 from doggan.gan.trainer import train
@@ -339,26 +339,28 @@ def test_a_signal_to_torchrun_ends_all_processes_cleanly(tiny_set, tmp_path, num
         (("", "", ""), ""),
         (("", "SIGTERM", ""), "SIGTERM"),
         (("", "", "images"), "images"),
-        (("time limit", "SIGINT", ""), "time limit"),
+        (("time limit", "SIGINT", ""), "SIGINT"),
+        (("SIGTERM", "images", "images"), "SIGTERM"),
     ],
 )
-def test_all_go_by_the_first_reason_and_by_the_first_processs_clock(monkeypatch, reasons, agreed):
-    done = (0.25, 0.5, 0.75)
-    of_all = [
-        torch.tensor([REASONS.index(reason), part, part == done[0]], dtype=torch.float64)
-        for reason, part in zip(reasons, done, strict=True)
-    ]
+@pytest.mark.parametrize("save", [True, False])
+def test_all_go_by_one_reason_and_by_the_first_processs_clock(monkeypatch, reasons, agreed, save):
+    done, saves = (0.25, 0.5, 0.75), (save, True, False)
+    asked = [(reasons[rank], done[rank], saves[rank]) for rank in range(3)]
+    members = [Processes(rank=rank, count=3, agreement="between hosts") for rank in range(3)]
+    given = []
 
-    def gather(found, mine, group):
-        assert torch.equal(mine, of_all[rank])
-        assert group == "between hosts"
-        for place, value in zip(found, of_all, strict=True):
-            place.copy_(value)
+    def note(mine, operation, group):
+        assert (operation, group) == (torch.distributed.ReduceOp.MAX, "between hosts")
+        given.append(mine.clone())
 
-    monkeypatch.setattr(torch.distributed, "all_gather", gather)
-    for rank in range(3):
-        processes = Processes(rank=rank, count=3, agreement="between hosts")
-        assert processes.agree(reasons[rank], done[rank], rank == 0) == (agreed, 0.25, True)
+    monkeypatch.setattr(torch.distributed, "all_reduce", note)
+    for member, words in zip(members, asked, strict=True):
+        member.agree(*words)
+    most = torch.stack(given).amax(0)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda mine, *_, **__: mine.copy_(most))
+    for member, words in zip(members, asked, strict=True):
+        assert member.agree(*words) == (agreed, 0.25, save)
 
 
 def test_one_process_alone_goes_by_itself():

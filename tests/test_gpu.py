@@ -1,14 +1,23 @@
 """What only a GPU can show; skipped where there is none."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from conftest import in_each_precision, saved_tensors
-from doggan.data.imageset import FORMAT_VERSION, MANIFEST, hash_images, open_imageset
+from conftest import (
+    A_HUNDRED_STEPS,
+    TINY,
+    in_each_kind_of_step,
+    in_each_precision,
+    saved_tensors,
+    watched_between_lines_of_the_log,
+)
+from doggan.data.imageset import FORMAT_VERSION, MANIFEST, Frames, hash_images, open_imageset
 from doggan.gan.history import read_history
 from doggan.gan.trainer import train
-from doggan.recipe import with_value
+from doggan.recipe import load_recipe, with_value
 from doggan.support.files import write_json
 
 pytestmark = pytest.mark.skipif(
@@ -50,6 +59,26 @@ def test_an_overflow_in_fp16_is_skipped_counted_and_kept(tiny_set, tiny_recipe, 
     content = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
     assert content["scaler"]["scale"] == row["scale"]
     assert content["skipped_steps"] == row["skipped_steps"]
+
+
+@in_each_precision
+@in_each_kind_of_step
+def test_a_hundred_steps_wait_for_the_gpu_at_lines_of_the_log_alone(
+    tiny_set, tmp_path, values, precision
+):
+    # Crops are cut afresh too, and there is a new epoch at every second step.
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (len(tiny_set), 80, 80, 3), np.uint8)
+    frames = Frames(pixels, np.full((len(tiny_set), 2), 80), fresh_part=0.5, full_part=0.5)
+    cut = replace(tiny_set, frames=frames)
+    cut.manifest["frames_sha256"] = hash_images(pixels)
+    recipe = load_recipe("dogs", [*TINY, *A_HUNDRED_STEPS, *values, f"train.precision={precision}"])
+    modes = {True: "error", False: "default"}
+    with watched_between_lines_of_the_log(
+        lambda on: torch.cuda.set_sync_debug_mode(modes[on])
+    ) as watched:
+        train(cut, tmp_path / "run", recipe, processes=1)
+    assert len(watched) > 100
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="PyTorch finds fewer than two GPUs here")

@@ -96,8 +96,13 @@ def test_it_all_runs_at_a_hundredth_of_the_budget(packed, tmp_path):
 def test_the_tests_and_the_speeds_come_from_the_pack_too(packed, tmp_path):
     out = tmp_path / "out"
     arguments = ["bench", packed, "--out", out, "--work", tmp_path / "work", "--device", "cpu"]
-    table = run_there(tmp_path, *arguments, "--quick", "--parts", "convolutions")
+    table = run_there(tmp_path, *arguments, "--quick", "--parts", "convolutions", "judge", "edges")
     assert " skipped in " in (out / "tests.txt").read_text()  # or passed, where there is a GPU
-    found = json.loads((out / "bench_train.json").read_text())
-    assert f"| convolution_share | {found['convolution_share']} |" in table
-    assert (out / "bench_train.md").read_text() in table
+    for name, figure in {
+        "bench_train": "convolution_share",
+        "bench_gpu": "judge_autotuned_images_per_second",
+    }.items():
+        found = json.loads((out / f"{name}.json").read_text())
+        assert f"| {figure} | {found[figure]} |" in table
+        assert (out / f"{name}.md").read_text() in table
+        assert (out / f"{name}.txt").read_text()

@@ -63,7 +63,7 @@ def test_a_file_is_a_recipe_and_what_it_leaves_out_keeps_its_default(tmp_path):
         ("train.batch_size=many", "must be a whole number; found 'many'"),
         ("train.batch_size=true", "must be a whole number; found True"),
         ("train.batch_size=1", "train.batch_size is 1; expected 2 or more"),
-        ("train.precision=int8", "expected one of auto, fp32, bf16, fp16"),
+        ("train.precision=int8", "expected one of auto, fp32, tf32, bf16, fp16"),
         ("data.side_px=15", "expected 16 to 128"),
         ("data.side_px=129", "data.side_px is 129; expected 16 to 128"),
         ("networks.architecture=vit", "expected one of dcgan, dense"),

@@ -207,8 +207,23 @@ def test_cpus_without_bf16_use_fp32(monkeypatch, has_bf16, precision):
     cpu = torch.device("cpu")
     assert device.choose_precision("auto", cpu) == precision
     assert device.choose_precision("fp32", cpu) == "fp32"
-    with pytest.raises(InputError, match="needs a GPU"):
-        device.choose_precision("fp16", cpu)
+    for name in ("fp16", "tf32"):
+        with pytest.raises(InputError, match=f"precision {name} needs a GPU"):
+            device.choose_precision(name, cpu)
+
+
+@pytest.mark.parametrize(("precision", "rounded"), [("fp32", False), ("tf32", True)])
+def test_a_gpu_rounds_the_factors_of_float32_in_tf32_alone(precision, rounded):
+    # PyTorch's own defaults: convolutions round, products of matrices do not.
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    try:
+        device.set_arithmetic(precision, deterministic=False)
+        assert torch.backends.cudnn.allow_tf32 == rounded
+        assert torch.backends.cuda.matmul.allow_tf32 == rounded
+        with device.autocast(torch.device("cpu"), precision):
+            assert not torch.is_autocast_enabled("cpu")
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
 
 
 class Screen(io.StringIO):

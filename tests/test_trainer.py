@@ -29,7 +29,7 @@ from doggan.gan.steps import Steps
 from doggan.gan.trainer import train
 from doggan.recipe import load_recipe, recipe_from_toml, with_value
 from doggan.support.deadline import Deadline
-from doggan.support.device import choose_device, choose_precision, set_determinism
+from doggan.support.device import choose_device, choose_precision, set_arithmetic
 from doggan.support.errors import DogganError, InputError, NonFiniteLossError
 
 CPU = torch.device("cpu")
@@ -91,7 +91,7 @@ def test_deterministic_training_asks_for_it_and_gives_the_same_bits(
             assert torch.are_deterministic_algorithms_enabled()
             assert not torch.backends.cudnn.benchmark
     finally:
-        set_determinism(False)
+        set_arithmetic("fp32", deterministic=False)
     assert not torch.are_deterministic_algorithms_enabled()
     assert torch.backends.cudnn.benchmark
     pairs = zip(saved_tensors(tmp_path / "one"), saved_tensors(tmp_path / "other"), strict=True)

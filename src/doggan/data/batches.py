@@ -34,6 +34,7 @@ class Batches:
         `share` (rank, processes) takes every processes-th image of each batch, from the rank-th on.
         """
         self._flip = options.flip
+        self._device = device
         self._images = torch.from_numpy(np.array(imageset.images)).to(device)
         self._frames = imageset.frames
         if self._frames is not None:
@@ -71,8 +72,8 @@ class Batches:
         """Replaces those of `images` [n, H, W, C] that `fresh` [n] says by windows of frames."""
         chosen = fresh.nonzero().squeeze(1)
         if len(chosen):
+            windows, chosen = self._send(windows[chosen]), self._send(chosen)
             frames = self._frame_pixels[index[chosen]]
-            windows = windows[chosen].to(frames.device)
             images[chosen] = cut_windows(frames, windows, images.shape[1])
 
     def _shuffle(self, epoch: int) -> list[torch.Tensor]:
@@ -83,9 +84,15 @@ class Batches:
         random = np.random.default_rng([self._seed, epoch])
         order = random.permutation(len(self._images))
         flip = random.random(len(self._images)) < 0.5
-        drawn = [torch.from_numpy(each).to(self._images.device) for each in (order, flip)]
+        drawn = [self._send(torch.from_numpy(each)) for each in (order, flip)]
         if self._frames is not None:
             fresh = random.random(len(order)) < self._frames.fresh_part
             windows = draw_windows(self._frames.sizes[order], random, self._frames.full_part)
             drawn += [torch.from_numpy(fresh), torch.from_numpy(windows)]
         return drawn
+
+    def _send(self, drawn: torch.Tensor) -> torch.Tensor:
+        """On the device. A GPU copies it when its turn comes; from memory that is not pinned the
+        host would have to wait for that."""
+        drawn = drawn.pin_memory() if self._device.type == "cuda" else drawn
+        return drawn.to(self._device, non_blocking=True)

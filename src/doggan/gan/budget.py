@@ -9,13 +9,13 @@ import torch
 from doggan.data.batches import Batches
 from doggan.data.imageset import ImageSet
 from doggan.gan.distributed import choose_processes, started_by_torchrun
-from doggan.gan.monitor import Monitor
+from doggan.gan.monitor import LOG_STEPS, Monitor
 from doggan.gan.schedule import batch_size_at
 from doggan.gan.state import new_state
 from doggan.gan.steps import make_steps
 from doggan.recipe import MAX_CHANNELS, BudgetRecipe, Recipe
 from doggan.support.deadline import Deadline
-from doggan.support.device import choose_device, choose_precision
+from doggan.support.device import choose_device, choose_precision, set_arithmetic
 
 _WARM_UP_SECONDS, _MEASURED_SECONDS = 1.0, 3.0
 
@@ -41,7 +41,7 @@ def fit_to_budget(
         return replace(recipe, budget=BudgetRecipe())
     chosen, epochs = recipe, 0.0
     for width in map(int, budget.widths):
-        wider = _with_width(recipe, width)
+        wider = with_width(recipe, width)
         rate = images_per_second(wider, imageset, device)
         images = min(recipe.train.images, rate * deadline.remaining())
         found = images / len(imageset)
@@ -60,6 +60,16 @@ def fit_to_budget(
     return replace(chosen, train=train, budget=BudgetRecipe())
 
 
+def with_width(recipe: Recipe, width: int) -> Recipe:
+    """Both networks of that width, and of a `channel_max` in the recipe's proportion to it."""
+    own = recipe.networks
+    most = min(round(own.channel_max * width / own.generator_width), MAX_CHANNELS)
+    networks = replace(
+        own, generator_width=width, discriminator_width=width, channel_max=max(most, width)
+    )
+    return replace(recipe, networks=networks)
+
+
 def images_per_second(recipe: Recipe, imageset: ImageSet, device: str) -> float:
     """How many images a second a training of the recipe shows, in the middle of its course.
 
@@ -70,6 +80,7 @@ def images_per_second(recipe: Recipe, imageset: ImageSet, device: str) -> float:
     options, precision = recipe.train, choose_precision(recipe.train.precision, place)
     processes, _ = choose_processes(options, gpus)
     batch_size = max(2, batch_size_at(options, 0.5) // processes)
+    set_arithmetic(precision, options.deterministic)
     state, monitor = new_state(imageset, recipe, place, precision), Monitor(place)
     batches = Batches(imageset, options, seed=recipe.seed, device=place)
     steps = make_steps(state, state.discriminator, options, monitor, precision)
@@ -77,25 +88,17 @@ def images_per_second(recipe: Recipe, imageset: ImageSet, device: str) -> float:
     def take_steps(seconds: float) -> float:
         """Trains for so long; returns the images a second."""
         images, started = 0, time.perf_counter()
-        while (elapsed := time.perf_counter() - started) < seconds or not images:
+        while time.perf_counter() - started < seconds or not images:
             real, labels = batches.at(images, batch_size)
             steps.train(real, steps.fakes(state.generator, labels), labels)
-            monitor.failure()  # waits for the device
             images += batch_size
-        return images / elapsed * processes
+            if images % (LOG_STEPS * batch_size) == 0:
+                monitor.failure()  # waits for the device, as seldom as a training does
+        monitor.failure()
+        return images / (time.perf_counter() - started) * processes
 
     take_steps(_WARM_UP_SECONDS)
     return take_steps(_MEASURED_SECONDS)
-
-
-def _with_width(recipe: Recipe, width: int) -> Recipe:
-    """Both networks of that width, and of a `channel_max` in the recipe's proportion to it."""
-    own = recipe.networks
-    most = min(round(own.channel_max * width / own.generator_width), MAX_CHANNELS)
-    networks = replace(
-        own, generator_width=width, discriminator_width=width, channel_max=max(most, width)
-    )
-    return replace(recipe, networks=networks)
 
 
 def _batch_size(recipe: Recipe, epochs: float) -> int:

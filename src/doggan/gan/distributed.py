@@ -65,16 +65,15 @@ class Processes:
             return DistributedDataParallel(network, broadcast_buffers=False)
 
     def agree(self, reason: str, done: float, save: bool = False) -> tuple[str, float, bool]:
-        """What all processes go by: the reason to stop of the first that has one, "" for none; and
-        what the first process says of how much of the run is over (0 to 1), and of a save now."""
+        """What all processes go by: the last of REASONS that one of them has; and what the first
+        process says of how much of the run is over (0 to 1), and of a save now."""
         if self.count == 1:
             return reason, done, save
-        mine = torch.tensor([REASONS.index(reason), done, save], dtype=torch.float64)
-        found = [torch.empty_like(mine) for _ in range(self.count)]
-        distributed.all_gather(found, mine, group=self.agreement)
-        numbers = (int(each[0]) for each in found)
-        _, done, save = found[0].tolist()
-        return REASONS[next(filter(None, numbers), 0)], done, bool(save)
+        mine = [REASONS.index(reason), done * self.first, save and self.first]
+        agreed = torch.tensor(mine, dtype=torch.float64)
+        distributed.all_reduce(agreed, distributed.ReduceOp.MAX, group=self.agreement)
+        reason, done, save = agreed.tolist()
+        return REASONS[int(reason)], done, bool(save)
 
     def any(self, flag: bool) -> bool:
         """Whether it is so in one of the processes."""

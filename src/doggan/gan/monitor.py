@@ -9,6 +9,7 @@ from doggan.gan.state import TrainingState
 from doggan.support.device import peak_memory_bytes
 from doggan.support.errors import NonFiniteLossError
 
+LOG_STEPS = 10  # the host waits for the device once in so many steps
 _SUMMED = ("loss_d", "loss_g", "grad_norm_d", "grad_norm_g", "accuracy_real", "accuracy_fake")
 
 

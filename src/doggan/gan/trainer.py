@@ -22,7 +22,7 @@ from doggan.gan.distributed import (
 )
 from doggan.gan.history import last_row
 from doggan.gan.memory import require_memory
-from doggan.gan.monitor import Monitor
+from doggan.gan.monitor import LOG_STEPS, Monitor
 from doggan.gan.progress import progress_told
 from doggan.gan.recorder import NoRecorder, Recorder
 from doggan.gan.rollback import TrainingResult, until_it_holds
@@ -36,13 +36,11 @@ from doggan.support.device import (
     choose_device,
     choose_precision,
     describe_environment,
-    set_determinism,
+    set_arithmetic,
 )
 from doggan.support.errors import NonFiniteAtEndError, NonFiniteLossError
 from doggan.support.lock import held
 from doggan.support.signals import StopRequest, stop_request
-
-LOG_STEPS = 10  # the host waits for the device once in so many steps
 
 
 class Task(NamedTuple):
@@ -169,7 +167,7 @@ def _train(
     options = recipe.train
     with ExitStack() as stack:
         precision = choose_precision(options.precision, device)
-        set_determinism(options.deterministic)
+        set_arithmetic(precision, options.deterministic)
         # Make everything that the next step depends on, or load it.
         state = new_state(imageset, recipe, device, precision)
         good, taken_up = None, ""

@@ -13,8 +13,16 @@ import doggan
 from doggan.support.errors import InputError
 from doggan.support.threads import available_cores
 
-# What a recipe's precision may be; `auto` is resolved by `choose_precision`.
-PRECISIONS = {"auto": None, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+# What a recipe's precision may be, and what networks compute in; `auto` is resolved by
+# `choose_precision`. In tf32 a GPU rounds the factors of products to 10 bits, as it would for fp32
+# too, unless told otherwise.
+PRECISIONS = {
+    "auto": None,
+    "fp32": torch.float32,
+    "tf32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
 
 
 def choose_device(name: str) -> torch.device:
@@ -29,13 +37,13 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device) -> str:
-    """`fp32`, `bf16` or `fp16` for a recipe's precision on this device.
+    """`fp32`, `tf32`, `bf16` or `fp16` for a recipe's precision on this device.
 
     `auto` is bf16 where the hardware multiplies it, else fp16 on GPUs and fp32 on CPUs.
-    Raises InputError for fp16 on a CPU.
+    Raises InputError for fp16 and tf32 on a CPU.
     """
-    if name == "fp16" and device.type == "cpu":
-        raise InputError("precision fp16 needs a GPU; use bf16, fp32 or auto")
+    if name in ("fp16", "tf32") and device.type == "cpu":
+        raise InputError(f"precision {name} needs a GPU; use bf16, fp32 or auto")
     if name != "auto":
         return name
     if device.type == "cuda":
@@ -45,15 +53,19 @@ def choose_precision(name: str, device: torch.device) -> str:
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """What runs networks in `fp32`, `bf16` or `fp16`; weights stay in float32."""
-    return torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "fp32")
+    """What runs networks in `fp32`, `tf32`, `bf16` or `fp16`; weights stay in float32."""
+    kind = PRECISIONS[precision]
+    return torch.autocast(device.type, kind, enabled=kind != torch.float32)
 
 
-def set_determinism(deterministic: bool) -> None:
-    """Makes GPUs give the same bits for the same seed; otherwise lets them pick by speed.
+def set_arithmetic(precision: str, deterministic: bool) -> None:
+    """Makes GPUs multiply float32 in full unless `precision` is tf32, and give the same bits for
+    the same seed where `deterministic`; otherwise they pick by speed.
 
-    CPUs always do for the same number of threads.
+    CPUs always do both, the latter for the same number of threads.
     """
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     if deterministic != torch.are_deterministic_algorithms_enabled():  # setting it takes seconds
         torch.use_deterministic_algorithms(deterministic)
     torch.backends.cudnn.benchmark = not deterministic
