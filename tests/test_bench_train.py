@@ -9,7 +9,7 @@ import torch
 
 import bench_train
 import stock_loop
-from stock_loop import CHANGES, time_loop
+from stock_loop import CHANGES, GPU_CHANGES, changes_of, time_loop
 
 SMALL = """[networks]
 latent = 100
@@ -75,9 +75,41 @@ def test_the_default_recipe_is_measured_on_a_busy_machine(capsys, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("change", CHANGES[1:])  # the stock loop is timed above
+@pytest.mark.parametrize("change", [*CHANGES[1:], "autotuned"])  # the stock loop is timed above
 def test_every_change_of_the_ablation_trains(photos, tiny_set, change):
     sizes = SimpleNamespace(warm_up=0, steps=1)
-    changes = set(CHANGES[1 : CHANGES.index(change) + 1])
-    found = time_loop(changes, photos, tiny_set, torch.device("cpu"), sizes)
+    found = time_loop(changes_of(change), photos, tiny_set, torch.device("cpu"), sizes)
     assert found["images_per_second"] > 0
+
+
+def test_changes_add_up():
+    changes = [changes_of(name) for name in CHANGES]
+    assert [len(each) for each in changes] == list(range(len(CHANGES)))
+    assert all(changes[-1] < changes_of(name) for name in GPU_CHANGES)
+
+
+@pytest.mark.parametrize("failure", ["", "no C compiler"])
+def test_a_gpus_ablation_has_what_can_be_compiled_there(monkeypatch, capsys, failure):
+    compared = []
+
+    def compare(args, *names):
+        compared.extend(names)
+        return {name: {"images_per_second": 1.0} for name in names}
+
+    monkeypatch.setattr(bench_train, "_compare", compare)
+    monkeypatch.setattr(bench_train, "compiling_fails", lambda device: failure)
+    found = bench_train.measure_ablation(SimpleNamespace(device=torch.device("cuda")))
+    assert len(found) == len(compared)
+    assert {"stock", "CUDA graph", "same networks"} < set(compared)
+    assert ("compiled CUDA graph" in compared) == (not failure)
+    assert failure in capsys.readouterr().err
+
+
+def test_why_nothing_can_be_compiled_is_said_in_a_line(monkeypatch):
+    def fail(function):
+        raise RuntimeError("no C compiler\nsecond line")
+
+    monkeypatch.setattr(torch, "compile", fail)
+    assert stock_loop.compiling_fails(torch.device("cpu")) == "no C compiler"
+    monkeypatch.setattr(torch, "compile", lambda function: function)
+    assert stock_loop.compiling_fails(torch.device("cpu")) == ""

@@ -26,6 +26,7 @@ def make_parser(description: str, parts: Mapping[str, object]) -> argparse.Argum
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
     parser.add_argument("--quick", action="store_true", help="only see that it works")
+    parser.add_argument("--repeats", type=int, help="turns of each contender (3)")
     parser.add_argument(
         "--only", nargs="+", choices=parts, default=list(parts), help="leave out the other parts"
     )
@@ -47,6 +48,7 @@ def run_parts(
     begins with `name`; after it, or Ctrl-C, the parts that were finished are told all the same.
     """
     args.sizes = SimpleNamespace(**{size: values[args.quick] for size, values in sizes.items()})
+    args.sizes.repeats = args.repeats or args.sizes.repeats
     results, code = {"quick": args.quick, "repeats": args.sizes.repeats, "unfinished": []}, 0
     # Under --json the last line of stdout is the JSON's alone.
     stream = sys.stderr if args.json else sys.stdout

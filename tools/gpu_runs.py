@@ -8,7 +8,7 @@
 `pack` leaves less than 50 MB: the crops of the default recipe and the whole frames, as WebP, and
 the judge's weights. The others need PyTorch, SciPy, Pillow, tqdm, safetensors, matplotlib,
 TensorBoard and pytest. `bench` runs the tests that need a GPU, and `bench_train.py` and
-`bench_gpu.py` on those crops: some 9 minutes, and as many again for `--parts ablation`.
+`bench_gpu.py` on those crops; `--parts ablation --repeats 1` takes the one of those that is left.
 `train` trains the default recipe and its peers side by side on the one GPU, all on the same crops,
 judges 10,000 images of each, and leaves a table and a sheet for each budget: 20 minutes with
 budgets of 5 and 10 minutes.
@@ -105,7 +105,8 @@ def bench(args: argparse.Namespace) -> None:
         failed = [subprocess.run(command, cwd=ROOT, **options).returncode]
     for name, benchmark in BENCHMARKS.items():
         if parts := [part for part in args.parts if part in benchmark.PARTS]:
-            options = ["--device", args.device, "--set", str(crops), *["--quick"] * args.quick]
+            options = ["--device", args.device, "--set", str(crops)]
+            options += ["--quick"] if args.quick else ["--repeats", str(args.repeats)]
             failed.append(_run_benchmark(name, [*options, "--only", *parts], args.out))
     if any(failed):
         raise DogganError(f"not all passed; {args.out} has tests.txt and what each benchmark said")
@@ -209,6 +210,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parts = [part for benchmark in BENCHMARKS.values() for part in benchmark.PARTS]
     usual = ["engine", *bench_gpu.PARTS]
     timing.add_argument("--parts", nargs="+", choices=parts, default=usual)
+    timing.add_argument("--repeats", type=int, default=3, help="turns of each contender (3)")
     timing.add_argument("--quick", action="store_true", help="only see that it works")
     timing.set_defaults(action=bench)
     training = actions.add_parser("train", help="that folder -> tables and sheets")
