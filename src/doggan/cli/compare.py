@@ -5,7 +5,7 @@ from pathlib import Path
 
 from doggan.cli.options import Outcome, Say
 
-EXAMPLE = "doggan compare runs/a runs/b submission/cpu-45m"
+EXAMPLE = "doggan compare runs/a runs/b submission/cpu-2h"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
