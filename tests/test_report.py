@@ -16,6 +16,7 @@ from doggan.cli.main import main
 from doggan.gan.pictures import evenly_spaced, make_grid
 from doggan.report import page as report_module
 from doggan.report.charts import MAX_POINTS, draw_curves, draw_histogram
+from doggan.report.facts import headline
 from doggan.report.images import cut_pairs, encode_within, read_picture
 from doggan.report.page import MAX_BYTES, MAX_RUNS, render, write_report
 from doggan.report.read import RunRecord
@@ -126,6 +127,15 @@ class Page(HTMLParser):
 
 def page_of(*folders):
     return Page(render([RunRecord(folder, folder.name) for folder in folders]))
+
+
+def test_the_headline_tells_the_machine_and_what_it_computed_in(tmp_path):
+    folder = make_run(tmp_path / "run")
+    machine = {"device": "cpu", "hardware": "a chip, bf16", "precision": "bf16"}
+    write_json(folder / "environment.json", machine)
+    words = headline(RunRecord(folder, "run"))
+    assert words.startswith("5,000 images shown in ")
+    assert words.endswith(" on cpu, a chip, bf16, computing in bf16")
 
 
 def test_a_page_says_what_the_folder_holds(tmp_path):

@@ -27,7 +27,9 @@ def headline(run: RunRecord) -> str:
     parts = [f"{images} images shown"] if images else []
     if duration:
         parts.append(f"in {duration}")
-    machine = [run.environment.get(key) for key in ("device", "hardware", "precision")]
+    machine = [run.environment.get(key) for key in ("device", "hardware")]
+    if precision := run.environment.get("precision"):
+        machine.append(f"computing in {precision}")
     if any(machine):
         parts.append("on " + ", ".join(filter(None, machine)))
     return " ".join(parts)
