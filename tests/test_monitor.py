@@ -98,6 +98,7 @@ def test_from_a_step_that_is_not_finite_on_nothing_changes(
     labels = torch.zeros(8, dtype=torch.int64)
     steps = Steps(
         state=state,
+        generator=state.generator,
         discriminator=state.discriminator,
         loss=BinaryCrossEntropy(tiny_recipe.train),
         augment=Augment(tiny_recipe.train),

@@ -55,6 +55,7 @@ def make_steps(options, discriminator=None, *, rate=1e-3, precision="fp32"):
     )
     return Steps(
         state=state,
+        generator=generator,
         discriminator=discriminator,
         loss=LOSSES[options.loss](options),
         augment=Augment(options),

@@ -21,7 +21,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn.parallel import DistributedDataParallel
 from torch.profiler import DeviceType, ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -29,7 +28,7 @@ from bench import Figures, make_parser, run_parts, side_by_side
 from doggan.data.batches import Batches
 from doggan.data.imageset import open_imageset
 from doggan.gan.budget import with_width
-from doggan.gan.distributed import Processes, join_processes, launch
+from doggan.gan.distributed import Processes, averaged, join_processes, launch
 from doggan.gan.monitor import Monitor
 from doggan.gan.networks import make_networks
 from doggan.gan.state import new_state
@@ -220,7 +219,7 @@ def time_processes(
 
         figures = {"discriminator_alone_seconds": timed(discriminator)}
         for name, options in BUCKETS.items():
-            network = DistributedDataParallel(discriminator, broadcast_buffers=False, **options)
+            network = averaged(discriminator, **options)
             figures[f"buckets_{name}_seconds"] = timed(network)
             del network
         figures["agree_seconds"] = _seconds_of_agreeing(processes, rounds)
@@ -237,20 +236,8 @@ def make_step(recipe: Recipe, args: argparse.Namespace) -> Callable[[], None]:
     state = new_state(args.set, recipe, args.device, precision)
     monitor = Monitor(args.device)
     batches = Batches(args.set, options, seed=recipe.seed, device=args.device)
-    steps = make_steps(state, state.discriminator, options, monitor, precision)
-
-    def step() -> None:
-        real, labels = batches.at(state.images_seen, options.batch_size)
-        fake = steps.fakes(state.generator, labels)
-        results = steps.train(real, fake, labels)
-        state.scaler.update()
-        monitor.add(state.images_seen, state.steps, *results)
-        state.images_seen += options.batch_size
-        state.steps += 1
-        for ema in state.emas:
-            ema.update(state.generator, options.batch_size, state.images_seen)
-
-    return step
+    steps = make_steps(state, options, monitor, precision, Processes())
+    return partial(steps.take, batches, options.batch_size)
 
 
 PARTS = {

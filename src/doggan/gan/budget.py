@@ -8,7 +8,7 @@ import torch
 
 from doggan.data.batches import Batches
 from doggan.data.imageset import ImageSet
-from doggan.gan.distributed import choose_processes, started_by_torchrun
+from doggan.gan.distributed import Processes, choose_processes, started_by_torchrun
 from doggan.gan.monitor import LOG_STEPS, Monitor
 from doggan.gan.schedule import batch_size_at
 from doggan.gan.state import new_state
@@ -83,19 +83,18 @@ def images_per_second(recipe: Recipe, imageset: ImageSet, device: str) -> float:
     set_arithmetic(precision, options.deterministic)
     state, monitor = new_state(imageset, recipe, place, precision), Monitor(place)
     batches = Batches(imageset, options, seed=recipe.seed, device=place)
-    steps = make_steps(state, state.discriminator, options, monitor, precision)
+    steps = make_steps(state, options, monitor, precision, Processes())
 
     def take_steps(seconds: float) -> float:
         """Trains for so long; returns the images a second."""
-        images, started = 0, time.perf_counter()
-        while time.perf_counter() - started < seconds or not images:
-            real, labels = batches.at(images, batch_size)
-            steps.train(real, steps.fakes(state.generator, labels), labels)
-            images += batch_size
-            if images % (LOG_STEPS * batch_size) == 0:
+        before, started = state.steps, time.perf_counter()
+        while time.perf_counter() - started < seconds or state.steps == before:
+            steps.take(batches, batch_size)
+            if state.steps % LOG_STEPS == 0:
                 monitor.failure()  # waits for the device, as seldom as a training does
         monitor.failure()
-        return images / (time.perf_counter() - started) * processes
+        images = (state.steps - before) * batch_size * processes
+        return images / (time.perf_counter() - started)
 
     take_steps(_WARM_UP_SECONDS)
     return take_steps(_MEASURED_SECONDS)

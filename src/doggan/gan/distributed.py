@@ -55,14 +55,7 @@ class Processes:
 
     def parallel(self, network: nn.Module) -> nn.Module:
         """The network, its gradients averaged over all processes by backward()."""
-        if self.count == 1:
-            return network
-        # Buffers stay apart: broadcasting them at each forward would change, under autograd, what
-        # an earlier forward of the same step has used.
-        with warnings.catch_warnings():
-            # The option's new name, which PyTorch 2.14 warns to take, is unknown to older ones.
-            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
-            return DistributedDataParallel(network, broadcast_buffers=False)
+        return network if self.count == 1 else averaged(network)
 
     def agree(self, reason: str, done: float, save: bool = False) -> tuple[str, float, bool]:
         """What all processes go by: the last of REASONS that one of them has; and what the first
@@ -91,6 +84,18 @@ class Processes:
         """Waits until all processes are here."""
         if self.count > 1:
             distributed.barrier(group=self.agreement)
+
+
+def averaged(network: nn.Module, **options: object) -> DistributedDataParallel:
+    """The network, its gradients averaged over the processes of the default group.
+
+    `options` are DistributedDataParallel's; buffers stay apart: broadcasting them at each forward
+    would change, under autograd, what an earlier forward of the same step has used.
+    """
+    with warnings.catch_warnings():
+        # The option's new name, which PyTorch 2.14 warns to take, is unknown to older ones.
+        warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+        return DistributedDataParallel(network, broadcast_buffers=False, **options)
 
 
 @contextmanager

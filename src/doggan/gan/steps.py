@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from doggan.data.batches import Batches
 from doggan.gan.augment import DRAWS, Augment
+from doggan.gan.distributed import Processes
 from doggan.gan.losses import LOSSES, Loss, most_real
 from doggan.gan.monitor import Monitor, StepResult
 from doggan.gan.regularisers import check_penalty, consistency, gradient_penalty
@@ -19,12 +21,13 @@ from doggan.support.tables import choose
 class Steps:
     """Takes the steps of a training; nothing here waits for the device.
 
-    `discriminator` is the state's, or what averages its gradients over several processes; `share`
+    The networks are the state's, or what averages their gradients over several processes; `share`
     (rank, processes) is which of them this is. Images are [N, C, H, W] in [-1, 1], real and fake
     ones of the same labels [N]. Raises InputError for a penalty that the discriminator cannot have.
     """
 
     state: TrainingState
+    generator: nn.Module
     discriminator: nn.Module
     loss: Loss
     augment: Augment
@@ -36,8 +39,23 @@ class Steps:
     def __post_init__(self):
         check_penalty(self.state.discriminator, self.options)
 
-    def fakes(self, generator: nn.Module, labels: Tensor) -> Tensor:
-        """What `generator`, the state's or what stands for it, makes of new z for these labels.
+    def take(self, batches: Batches, batch_size: int) -> None:
+        """A step of each network on the next `batch_size` images of `batches`, all processes'.
+
+        The monitor is told of it, and the state's averages and counters are updated.
+        """
+        state = self.state
+        real, labels = batches.at(state.images_seen, batch_size)
+        d_step, g_step = self.train(real, self.fakes(labels), labels)
+        state.scaler.update()
+        self.monitor.add(state.images_seen, state.steps, d_step, g_step)
+        state.images_seen += batch_size
+        state.steps += 1
+        for ema in state.emas:
+            ema.update(state.generator, batch_size, state.images_seen)
+
+    def fakes(self, labels: Tensor) -> Tensor:
+        """What the generator makes of new z for these labels.
 
         Every process draws the whole batch's z and takes its share.
         """
@@ -45,7 +63,7 @@ class Steps:
         shape = len(labels) * processes, self.state.generator.latent
         z = torch.randn(*shape, generator=self.state.random, device=labels.device)
         with autocast(labels.device, self.precision):
-            return generator(z[rank::processes], labels)
+            return self.generator(z[rank::processes], labels)
 
     def train(self, real: Tensor, fake: Tensor, labels: Tensor) -> tuple[StepResult, StepResult]:
         """A step of the discriminator, and one of the generator through `fake`.
@@ -177,20 +195,20 @@ class Steps:
 
 def make_steps(
     state: TrainingState,
-    discriminator: nn.Module,
     options: TrainRecipe,
     monitor: Monitor,
     precision: str,
-    share: tuple[int, int] = (0, 1),
+    processes: Processes,
 ) -> Steps:
     """Steps with the loss and the augmentations that the recipe's training section names."""
     return Steps(
         state=state,
-        discriminator=discriminator,
+        generator=processes.parallel(state.generator),
+        discriminator=processes.parallel(state.discriminator),
         loss=choose(LOSSES, options.loss, "train.loss")(options),
         augment=Augment(options),
         monitor=monitor,
         precision=precision,
         options=options,
-        share=share,
+        share=(processes.rank, processes.count),
     )

@@ -175,12 +175,10 @@ def _train(
             good, taken_up = load_checkpoint(folder, state, recipe, imageset.sha256)
         state.slowdowns = max(state.slowdowns, slowdowns)
         processes.wait()
-        generator = processes.parallel(state.generator)
         share = (processes.rank, processes.count)
         batches = Batches(imageset, options, seed=recipe.seed, device=device, share=share)
         monitor = Monitor(device, state.images_seen, state.seconds)
-        discriminator = processes.parallel(state.discriminator)
-        steps = make_steps(state, discriminator, options, monitor, precision, share)
+        steps = make_steps(state, options, monitor, precision, processes)
         stopped_by = "images" if state.images_seen >= options.images else ""
         recorder = NoRecorder()
         if processes.first:
@@ -201,21 +199,7 @@ def _train(
             started = deadline.elapsed()
             batch_size = batch_size_at(options, done)
             set_learning_rates(state, options, done)
-
-            # Take real images, and make fake ones of the same labels.
-            real, labels = batches.at(state.images_seen, batch_size)
-            fake = steps.fakes(generator, labels)
-
-            # Train the discriminator on both, and the generator against it.
-            d_step, g_step = steps.train(real, fake, labels)
-            state.scaler.update()
-            monitor.add(state.images_seen, state.steps, d_step, g_step)
-
-            # Update the averages and the counters.
-            state.images_seen += batch_size
-            state.steps += 1
-            for ema in state.emas:
-                ema.update(state.generator, batch_size, state.images_seen)
+            steps.take(batches, batch_size)
             at_interval = state.images_seen % options.interval_images < batch_size
             at_log = at_interval or monitor.steps % LOG_STEPS == 0
             if at_log:
