@@ -87,7 +87,7 @@ def test_it_all_runs_at_a_hundredth_of_the_budget(packed, tmp_path):
     run_there(tmp_path, *arguments, *budgets)
     table = (out / "table-2s.md").read_text().splitlines()
     names = {row.split(" | ")[0].strip("| ") for row in table[2:]}
-    assert names == {f"{name}-seed0" for name in gpu_runs.RECIPES}
+    assert names == {f"{name}-seed0" for name in gpu_runs.RUNS}
     assert (out / "sheet-2s.png").stat().st_size > 1000
     assert "torch" in json.loads((out / "environment.json").read_text())
 

