@@ -53,6 +53,11 @@ class Processes:
         """Whether this process is the one that writes and shows."""
         return self.rank == 0
 
+    @property
+    def share(self) -> tuple[int, int]:
+        """Which part of each batch is this process's: (rank, processes)."""
+        return self.rank, self.count
+
     def parallel(self, network: nn.Module) -> nn.Module:
         """The network, its gradients averaged over all processes by backward()."""
         return network if self.count == 1 else averaged(network)

@@ -210,5 +210,5 @@ def make_steps(
         monitor=monitor,
         precision=precision,
         options=options,
-        share=(processes.rank, processes.count),
+        share=processes.share,
     )

@@ -175,8 +175,7 @@ def _train(
             good, taken_up = load_checkpoint(folder, state, recipe, imageset.sha256)
         state.slowdowns = max(state.slowdowns, slowdowns)
         processes.wait()
-        share = (processes.rank, processes.count)
-        batches = Batches(imageset, options, seed=recipe.seed, device=device, share=share)
+        batches = Batches(imageset, options, seed=recipe.seed, device=device, share=processes.share)
         monitor = Monitor(device, state.images_seen, state.seconds)
         steps = make_steps(state, options, monitor, precision, processes)
         stopped_by = "images" if state.images_seen >= options.images else ""
